@@ -1,0 +1,1 @@
+"""The VLLMModel resource as Python types, and the CRD generated from them."""

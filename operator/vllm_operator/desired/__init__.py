@@ -1,0 +1,1 @@
+"""Pure: an accepted spec becomes a revision, a revision becomes manifests."""

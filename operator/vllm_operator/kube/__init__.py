@@ -1,0 +1,1 @@
+"""Every call to the Kubernetes API, on kubernetes.aio with plain dicts."""

@@ -1,0 +1,1 @@
+"""Real inferences sent to Triton through tritonclient."""

@@ -1,0 +1,1 @@
+"""Pure: facts become conditions and the rest of the status."""

@@ -1,0 +1,1 @@
+"""kopf: watching, login and lifecycle. Handlers only store and enqueue."""
