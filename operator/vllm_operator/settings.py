@@ -1,0 +1,96 @@
+"""The administrator's settings: read from the environment once, checked, then frozen."""
+
+import re
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BeforeValidator, Field, ValidationError, field_validator, model_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+ENV_PREFIX = "VLLM_OPERATOR_"
+
+
+def _split(value: Any) -> Any:
+    """A comma list as the chart writes it; a sequence is taken as it is."""
+    if isinstance(value, str):
+        return tuple(part.strip() for part in value.split(",") if part.strip())
+    return value
+
+
+CommaList = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)]
+
+
+class SettingsInvalid(Exception):
+    """The environment does not describe a working operator; the text is one line."""
+
+
+class Settings(BaseSettings):
+    """What the administrator decides for every VLLMModel. Tenants can change none of it."""
+
+    model_config = SettingsConfigDict(env_prefix=ENV_PREFIX, frozen=True, extra="ignore")
+
+    namespaces: CommaList = ()
+    """Namespaces to serve; empty means all of them."""
+
+    runtime_image: str = "localhost/triton-cpu:dev"
+    runtime_upgrade: Literal["OnSpecChange", "Automatic"] = "OnSpecChange"
+    allowed_images: CommaList = ()
+    permitted_engine_args: CommaList = ()
+    allowed_env: CommaList = ()
+    allowed_priority_classes: CommaList = ()
+    allowed_runtime_classes: CommaList = ()
+    hub_endpoint: str = ""
+    vllm_versions: CommaList = ()
+    """`<image glob>=<vLLM version>` pairs for images whose tag does not tell."""
+
+    workers: int = Field(default=4, ge=1, le=64)
+    resync_seconds: float = Field(default=600, ge=1, le=86_400)
+    request_timeout_seconds: float = Field(default=10, ge=1, le=60)
+    revision_history_limit: int = Field(default=2, ge=0, le=100)
+    probe_concurrency: int = Field(default=16, ge=1, le=256)
+
+    lease_name: str = "vllm-operator"
+    lease_namespace: str = ""
+    """Empty: the namespace of the operator's own pod, or of the current context."""
+    lease_duration_seconds: float = Field(default=15, gt=0)
+    lease_renew_deadline_seconds: float = Field(default=10, gt=0)
+    lease_retry_period_seconds: float = Field(default=2, gt=0)
+
+    http_port: int = Field(default=8080, ge=0, le=65_535)
+    log_format: Literal["json", "console"] = "json"
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    pod_name: str = ""
+
+    @field_validator("vllm_versions")
+    @classmethod
+    def _versions_are_pairs(cls, pairs: tuple[str, ...]) -> tuple[str, ...]:
+        for pair in pairs:
+            if not re.fullmatch(r"[^=\s]+=\d+\.\d+(\.\d+)?\S*", pair):
+                raise ValueError(f"'{pair}' must be <image glob>=<version>, like registry/triton:*=0.32.0")
+        return pairs
+
+    @field_validator("runtime_image")
+    @classmethod
+    def _image_is_one_word(cls, image: str) -> str:
+        if not image or any(c.isspace() for c in image):
+            raise ValueError("must be an image reference")
+        return image
+
+    @model_validator(mode="after")
+    def _lease_times_are_ordered(self) -> Self:
+        """A holder must give up (renew deadline) before another may take over (duration)."""
+        if not (
+            self.lease_retry_period_seconds < self.lease_renew_deadline_seconds < self.lease_duration_seconds
+        ):
+            raise ValueError("lease times must satisfy retry period < renew deadline < duration")
+        return self
+
+
+def load() -> Settings:
+    """Read the environment; raises SettingsInvalid with one line that names each wrong variable."""
+    try:
+        return Settings()
+    except ValidationError as error:
+        problems = "; ".join(
+            f"{ENV_PREFIX}{str(e['loc'][0]).upper() if e['loc'] else '*'}: {e['msg']}" for e in error.errors()
+        )
+        raise SettingsInvalid(f"invalid settings: {problems}") from None
