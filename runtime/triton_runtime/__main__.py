@@ -1,0 +1,94 @@
+"""`python3 -P -m triton_runtime`: the container's PID 1."""
+
+import os
+import secrets
+import signal
+import sys
+import tempfile
+from pathlib import Path
+from typing import Final
+
+from triton_runtime import arguments, termination
+from triton_runtime.classifier import Classification, classify
+from triton_runtime.configuration import Configuration, ConfigurationError
+from triton_runtime.drain import Drain
+from triton_runtime.server import Run, Server, say
+
+EXIT_CRASHED: Final = 1
+
+
+def main() -> int:
+    """Serve until asked to end or unable to go on; returns the container's exit code."""
+    try:
+        configuration = Configuration.from_environment(os.environ)
+    except ConfigurationError as error:
+        say(str(error))
+        return EXIT_CRASHED
+    with tempfile.TemporaryDirectory(prefix="triton-runtime-", ignore_cleanup_errors=True) as folder:
+        state_file = Path(folder) / "engine-state.json"
+        server = Server(
+            arguments.command(configuration, admin_key=secrets.token_urlsafe(24)),
+            arguments.environment(configuration, os.environ, str(state_file)),
+            drain=Drain(delay=configuration.drain_delay, exit_timeout=configuration.exit_timeout),
+            state_file=state_file,
+            http_port=configuration.http_port,
+        )
+        try:
+            run = server.run()
+        except OSError as error:
+            detail = f"cannot start {configuration.server_root / 'bin' / 'tritonserver'}: {error.strerror}"
+            _last_words(configuration, Classification("ContainerCrashed", detail, ""), EXIT_CRASHED)
+            return EXIT_CRASHED
+    exit_code = container_exit_code(run)
+    if (found := cause(run, configuration)) is not None:
+        _last_words(configuration, found, exit_code)
+    return exit_code
+
+
+def container_exit_code(run: Run) -> int:
+    """0 for an end that was asked for and went well; never 0 for one that nobody asked for."""
+    if run.requested and run.while_loading:
+        return 128 + signal.SIGTERM
+    if run.exit_code < 0:
+        return 128 - run.exit_code
+    if run.dead_engine is not None:
+        return EXIT_CRASHED
+    if run.requested:
+        return run.exit_code
+    return run.exit_code or EXIT_CRASHED
+
+
+def cause(run: Run, configuration: Configuration) -> Classification | None:
+    """Why it ended, or None where the end was asked for and is no failure."""
+    if run.requested and run.dead_engine is None:
+        if not run.while_loading:
+            return None
+        # A pod that is deleted takes this message with it. In one that stays, the kubelet's probe asked.
+        limit = configuration.startup_timeout
+        within = f" (its limit is {limit:.0f} s)" if limit else ""
+        return Classification(
+            "ProbeKilled",
+            f"ended {run.seconds:.0f} s after its start, while the model was still loading{within}",
+            "\n".join(run.output.splitlines()[-5:]),
+        )
+    return classify(
+        run.output,
+        run.exit_code,
+        dead_engine=run.dead_engine,
+        memory_kills=run.memory_kills,
+    )
+
+
+def _last_words(configuration: Configuration, found: Classification, exit_code: int) -> None:
+    text = termination.message(
+        found, exit_code=exit_code, triton=configuration.triton_version, vllm=configuration.vllm_version
+    )
+    say(text)
+    try:
+        termination.write(configuration.termination_log, text)
+    except OSError as error:
+        say(f"cannot write {configuration.termination_log}: {error}")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,165 @@
+"""Runs tritonserver as this process's child, from its start to the end of the last process below it."""
+
+import contextlib
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from triton_runtime import container_memory, descendants, engine_state
+from triton_runtime.drain import Action, Drain
+from triton_runtime.output import PassThrough, Tail
+
+#: How late the end of the engine may be seen.
+POLL_SECONDS: Final = 0.5
+#: All writers are dead by then; this bounds only the copying of what they left.
+OUTPUT_SECONDS: Final = 5.0
+_END: Final = frozenset({signal.SIGTERM, signal.SIGINT})
+_SIGNALS: Final = _END | {signal.SIGCHLD}
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """What happened, for the exit code and the last words."""
+
+    exit_code: int
+    """Of tritonserver; negative for a signal."""
+    requested: bool
+    """Somebody asked for the end, so no error has to be explained."""
+    while_loading: bool
+    """It was asked for before the model was served."""
+    dead_engine: str | None
+    """Why the backend says its engine is dead."""
+    memory_kills: int
+    seconds: float
+    output: str
+
+
+class Server:
+    """One tritonserver and everything that it starts."""
+
+    def __init__(
+        self,
+        command: Sequence[str],
+        env: Mapping[str, str],
+        *,
+        drain: Drain,
+        state_file: Path,
+        http_port: int,
+    ) -> None:
+        self._command = list(command)
+        self._env = dict(env)
+        self._drain = drain
+        self._state_file = state_file
+        self._http_port = http_port
+        self._tail = Tail()
+        self._pid = 0
+        self._exit_code: int | None = None
+        self._requested = False
+        self._while_loading = False
+        self._dead_engine: str | None = None
+
+    def run(self) -> Run:
+        """Start it, wait for its end or bring it about, and leave no process behind."""
+        started = time.monotonic()
+        memory_kills = container_memory.kills()
+        # Blocked signals stay pending until sigtimedwait takes them: no handler ever runs between two lines.
+        signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
+        descendants.become_subreaper()
+        output = self._start()
+        try:
+            while self._exit_code is None:
+                self._wait_for_something()
+        finally:
+            left = descendants.end_all(on_reaped=self._note)
+            output.finish(OUTPUT_SECONDS)
+        if left:
+            say(f"these processes did not end: {left}")
+        return Run(
+            exit_code=-signal.SIGKILL if self._exit_code is None else self._exit_code,
+            requested=self._requested,
+            while_loading=self._while_loading,
+            dead_engine=self._dead_engine,
+            memory_kills=container_memory.kills() - memory_kills,
+            seconds=time.monotonic() - started,
+            output=self._tail.text(),
+        )
+
+    def _start(self) -> PassThrough:
+        child = subprocess.Popen(  # noqa: S603 - the command is made by arguments.py
+            self._command,
+            env=self._env,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            process_group=0,
+            preexec_fn=descendants.die_with(os.getpid()),  # no thread runs yet
+        )
+        self._pid = child.pid
+        assert child.stdout
+        assert child.stderr
+        # Reaped by descendants.reap() with all others; Popen must not look for it again.
+        child.returncode = 0
+        routes = {child.stdout.fileno(): 1, child.stderr.fileno(): 2}
+        output = PassThrough({os.dup(source): target for source, target in routes.items()}, self._tail)
+        child.stdout.close()
+        child.stderr.close()
+        output.start()
+        return output
+
+    def _wait_for_something(self) -> None:
+        now = time.monotonic()
+        # With the engine known to be dead there is nothing left to poll for but the deadline.
+        got = signal.sigtimedwait(_SIGNALS, self._drain.wait(now, POLL_SECONDS))
+        now = time.monotonic()
+        self._note(descendants.reap())
+        if self._exit_code is not None:
+            return
+        if got is not None and got.si_signo in _END:
+            self._on_request(now)
+        elif self._dead_engine is None and (cause := engine_state.dead_cause(self._state_file)):
+            self._dead_engine = cause
+            say(f"the engine is dead, ending the container: {cause}")
+            self._act(self._drain.engine_died(now))
+        self._act(self._drain.tick(now))
+
+    def _on_request(self, now: float) -> None:
+        loading = not self._serves()
+        if not self._requested:
+            self._requested, self._while_loading = True, loading
+            say("asked to end while loading" if loading else "asked to end: waiting for clients to move away")
+        self._act(self._drain.requested(now, loading=loading and self._while_loading))
+
+    def _act(self, action: Action) -> None:
+        if action is Action.TERMINATE:
+            say("ending tritonserver")
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self._pid, signal.SIGTERM)
+        elif action is Action.KILL:
+            say("killing tritonserver and all below it")
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self._pid, signal.SIGKILL)
+
+    def _serves(self) -> bool:
+        """Triton opens its ports after loading, and has a handler for SIGTERM just before that."""
+        try:
+            socket.create_connection(("127.0.0.1", self._http_port), timeout=1).close()
+        except OSError:
+            return False
+        return True
+
+    def _note(self, ended: Mapping[int, int]) -> None:
+        if self._pid in ended:
+            self._exit_code = ended[self._pid]
+
+
+def say(text: str) -> None:
+    """One line of the entry point's own, on the container's log."""
+    with contextlib.suppress(OSError):
+        print(f"triton_runtime: {text}", file=sys.stderr, flush=True)

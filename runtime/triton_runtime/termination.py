@@ -1,0 +1,49 @@
+"""The container's last words: why it ended, as JSON that fits into the pod's status."""
+
+import json
+from pathlib import Path
+from typing import Final
+
+from triton_runtime.classifier import Classification
+from triton_runtime.redaction import redact
+
+#: The kubelet keeps 4096 bytes of the file.
+MESSAGE_BYTES: Final = 4096
+EXCERPT_BYTES: Final = 1024
+DETAIL_BYTES: Final = 1024
+
+
+def message(found: Classification, *, exit_code: int, triton: str, vllm: str) -> str:
+    """The JSON text, without secrets, small enough for the kubelet to keep whole."""
+    excerpt_bytes = EXCERPT_BYTES
+    while True:
+        text = json.dumps(
+            {
+                "reason": found.reason,
+                "detail": shortened(redact(found.detail), DETAIL_BYTES),
+                "excerpt": shortened(redact(found.excerpt), excerpt_bytes),
+                "triton": triton[:64],
+                "vllm": vllm[:64],
+                "exitCode": exit_code,
+            },
+            ensure_ascii=False,
+        )
+        # Escapes can make the JSON longer than the text in it.
+        if len(text.encode()) <= MESSAGE_BYTES or excerpt_bytes == 0:
+            return text
+        excerpt_bytes //= 2
+
+
+def shortened(text: str, limit: int) -> str:
+    """At most `limit` bytes of UTF-8, cut at a character, with a mark where something was left out."""
+    data = text.encode("utf-8", errors="replace")
+    if len(data) <= limit:
+        return data.decode()
+    mark = "…"
+    return data[: max(0, limit - len(mark.encode()))].decode("utf-8", errors="ignore") + mark if limit else ""
+
+
+def write(path: Path, text: str) -> None:
+    """Write in place: the kubelet has mounted this one file, nothing can be renamed over it."""
+    with path.open("w", encoding="utf-8") as file:
+        file.write(text)
