@@ -55,10 +55,16 @@ class LabelRequirement(Model):
     """A condition on one label."""
 
     key: Annotated[LabelKey, Field(description="Label key that the condition is about.")]
-    operator: Annotated[Literal["In", "NotIn", "Exists", "DoesNotExist"], Field(description="The comparison.")]
+    operator: Annotated[
+        Literal["In", "NotIn", "Exists", "DoesNotExist"], Field(description="The comparison.")
+    ]
     values: Annotated[
         tuple[LabelValue, ...],
-        Field(max_length=64, description="Values to compare with; none for Exists.", json_schema_extra=ATOMIC_LIST),
+        Field(
+            max_length=64,
+            description="Values to compare with; none for Exists.",
+            json_schema_extra=ATOMIC_LIST,
+        ),
     ] = ()
 
 
@@ -71,7 +77,11 @@ class NodeRequirement(Model):
     ]
     values: Annotated[
         tuple[Annotated[str, Field(max_length=253)], ...],
-        Field(max_length=64, description="Values to compare with; none for Exists.", json_schema_extra=ATOMIC_LIST),
+        Field(
+            max_length=64,
+            description="Values to compare with; none for Exists.",
+            json_schema_extra=ATOMIC_LIST,
+        ),
     ] = ()
 
 
@@ -83,7 +93,9 @@ class LabelSelector(Model):
     match_labels: Annotated[Labels | None, Field(description="Labels that must have these values.")] = None
     match_expressions: Annotated[
         tuple[LabelRequirement, ...],
-        Field(max_length=MAX_TERMS, description="Conditions on single labels.", json_schema_extra=ATOMIC_LIST),
+        Field(
+            max_length=MAX_TERMS, description="Conditions on single labels.", json_schema_extra=ATOMIC_LIST
+        ),
     ] = ()
 
 
@@ -94,11 +106,19 @@ class NodeSelectorTerm(Model):
 
     match_expressions: Annotated[
         tuple[NodeRequirement, ...],
-        Field(max_length=MAX_TERMS, description="Conditions on the node's labels.", json_schema_extra=ATOMIC_LIST),
+        Field(
+            max_length=MAX_TERMS,
+            description="Conditions on the node's labels.",
+            json_schema_extra=ATOMIC_LIST,
+        ),
     ] = ()
     match_fields: Annotated[
         tuple[NodeRequirement, ...],
-        Field(max_length=MAX_TERMS, description="Conditions on the node's fields.", json_schema_extra=ATOMIC_LIST),
+        Field(
+            max_length=MAX_TERMS,
+            description="Conditions on the node's fields.",
+            json_schema_extra=ATOMIC_LIST,
+        ),
     ] = ()
 
 
@@ -109,7 +129,9 @@ class NodeSelector(Model):
 
     node_selector_terms: Annotated[
         tuple[NodeSelectorTerm, ...],
-        Field(min_length=1, max_length=MAX_TERMS, description="The alternatives.", json_schema_extra=ATOMIC_LIST),
+        Field(
+            min_length=1, max_length=MAX_TERMS, description="The alternatives.", json_schema_extra=ATOMIC_LIST
+        ),
     ]
 
 
@@ -131,7 +153,9 @@ class NodeAffinity(Model):
     ] = None
     preferred_during_scheduling_ignored_during_execution: Annotated[
         tuple[PreferredNode, ...],
-        Field(max_length=MAX_TERMS, description="Nodes the pods should run on.", json_schema_extra=ATOMIC_LIST),
+        Field(
+            max_length=MAX_TERMS, description="Nodes the pods should run on.", json_schema_extra=ATOMIC_LIST
+        ),
     ] = ()
 
 
@@ -180,13 +204,16 @@ class Affinity(Model):
 class TopologySpreadConstraint(Model):
     """How evenly the pods are spread over zones or nodes."""
 
-    max_skew: Annotated[int, Field(ge=1, le=1000, description="The largest allowed difference between two domains.")]
+    max_skew: Annotated[
+        int, Field(ge=1, le=1000, description="The largest allowed difference between two domains.")
+    ]
     topology_key: Annotated[LabelKey, Field(description="Node label whose values are the domains.")]
     when_unsatisfiable: Annotated[
         Literal["DoNotSchedule", "ScheduleAnyway"], Field(description="What happens when it cannot be met.")
     ]
     min_domains: Annotated[
-        int | None, Field(ge=1, le=1000, description="The fewest domains to count on; only with DoNotSchedule.")
+        int | None,
+        Field(ge=1, le=1000, description="The fewest domains to count on; only with DoNotSchedule."),
     ] = None
     label_selector: Annotated[
         LabelSelector | None, Field(description="Which pods are counted; absent means this model's pods.")
@@ -203,7 +230,9 @@ class Scheduling(Model):
         tuple[Toleration, ...],
         Field(max_length=32, description="Taints that the pods tolerate.", json_schema_extra=ATOMIC_LIST),
     ] = ()
-    affinity: Annotated[Affinity | None, Field(description="Conditions and preferences about nodes and pods.")] = None
+    affinity: Annotated[
+        Affinity | None, Field(description="Conditions and preferences about nodes and pods.")
+    ] = None
     topology_spread_constraints: Annotated[
         tuple[TopologySpreadConstraint, ...],
         Field(
@@ -218,5 +247,3 @@ class Scheduling(Model):
     runtime_class_name: Annotated[
         ObjectName | None, Field(description="RuntimeClass of the pods; the administrator allows which.")
     ] = None
-
-

@@ -58,11 +58,15 @@ class HuggingFaceSource(Model):
     repository: Annotated[HubRepository, Field(description="Repository, as `organisation/name`.")]
     revision: Annotated[
         HubRevision | None,
-        Field(description="Branch, tag or commit id; a 40-character commit id is the only one that never moves."),
+        Field(
+            description="Branch, tag or commit id; a 40-character commit id is the only one that never moves."
+        ),
     ] = None
     token_secret_key_ref: Annotated[
         SecretKeyRef | None,
-        Field(description="Secret key with the access token. Only the pod reads it; the operator never does."),
+        Field(
+            description="Secret key with the access token. Only the pod reads it; the operator never does."
+        ),
     ] = None
 
 
@@ -70,7 +74,9 @@ class ClaimSource(Model):
     """A directory of a PersistentVolumeClaim in the same namespace, mounted read-only."""
 
     claim_name: Annotated[ObjectName, Field(description="Name of the claim.")]
-    path: Annotated[RelativePath | None, Field(description="Directory in the volume; absent means its root.")] = None
+    path: Annotated[
+        RelativePath | None, Field(description="Directory in the volume; absent means its root.")
+    ] = None
 
 
 class ImageSource(Model):
@@ -79,9 +85,13 @@ class ImageSource(Model):
     reference: Annotated[ImageReference, Field(description="Image reference; a digest never moves.")]
     pull_policy: Annotated[
         Literal["Always", "IfNotPresent", "Never"] | None,
-        Field(description="When the image is pulled; absent means Always for `:latest`, IfNotPresent otherwise."),
+        Field(
+            description="When the image is pulled; absent means Always for `:latest`, IfNotPresent otherwise."
+        ),
     ] = None
-    path: Annotated[RelativePath | None, Field(description="Directory in the image; absent means its root.")] = None
+    path: Annotated[
+        RelativePath | None, Field(description="Directory in the image; absent means its root.")
+    ] = None
 
 
 _SOURCES: Final = ("hugging_face", "persistent_volume_claim", "image")
@@ -100,7 +110,9 @@ class Source(Model):
     )
 
     hugging_face: Annotated[HuggingFaceSource | None, Field(description="A Hugging Face repository.")] = None
-    persistent_volume_claim: Annotated[ClaimSource | None, Field(description="A PersistentVolumeClaim.")] = None
+    persistent_volume_claim: Annotated[ClaimSource | None, Field(description="A PersistentVolumeClaim.")] = (
+        None
+    )
     image: Annotated[ImageSource | None, Field(description="An OCI image.")] = None
 
 
@@ -123,14 +135,17 @@ class Adapter(Model):
             "!has(self.source.huggingFace) || !has(self.source.huggingFace.revision)",
             "must not be set for an adapter: vLLM would not use it; "
             "use a claim or an image to fix the adapter's version",
-            lambda adapter: adapter.source.hugging_face is None or adapter.source.hugging_face.revision is None,
+            lambda adapter: (
+                adapter.source.hugging_face is None or adapter.source.hugging_face.revision is None
+            ),
             ".source.huggingFace.revision",
         ),
         Rule(
             "!has(self.source.huggingFace) || !has(self.source.huggingFace.tokenSecretKeyRef)",
             "must not be set for an adapter: adapters are fetched with the token of `spec.source.huggingFace`",
             lambda adapter: (
-                adapter.source.hugging_face is None or adapter.source.hugging_face.token_secret_key_ref is None
+                adapter.source.hugging_face is None
+                or adapter.source.hugging_face.token_secret_key_ref is None
             ),
             ".source.huggingFace.tokenSecretKeyRef",
         ),
@@ -169,7 +184,9 @@ class EngineArgs(Model):
     enable_lora: Annotated[
         bool | None, Field(description="Accept LoRA adapters; absent means true if `spec.adapters` has any.")
     ] = None
-    max_lora_rank: Annotated[int | None, Field(ge=1, le=1024, description="Largest rank of an adapter.")] = None
+    max_lora_rank: Annotated[int | None, Field(ge=1, le=1024, description="Largest rank of an adapter.")] = (
+        None
+    )
     distributed_executor_backend: Annotated[
         str | None,
         Field(max_length=253, description="How vLLM starts its workers; `ray` is not supported."),
@@ -179,7 +196,8 @@ class EngineArgs(Model):
         str | None, Field(max_length=64, description="What the model does: `auto`, `generate` or `pooling`.")
     ] = None
     trust_remote_code: Annotated[
-        bool | None, Field(description="Run code that comes with the model; the administrator must permit it.")
+        bool | None,
+        Field(description="Run code that comes with the model; the administrator must permit it."),
     ] = None
 
     def values(self) -> dict[str, Any]:
@@ -263,7 +281,8 @@ class EmptyDirCache(Model):
     """A volume of the node that lives as long as the pod."""
 
     size_limit: Annotated[
-        Quantity | None, Field(description="Its size; above it the pod is evicted. Absent means the node's disk.")
+        Quantity | None,
+        Field(description="Its size; above it the pod is evicted. Absent means the node's disk."),
     ] = None
 
 
@@ -285,7 +304,9 @@ class Cache(Model):
         ),
     )
 
-    empty_dir: Annotated[EmptyDirCache | None, Field(description="A volume that lives as long as the pod.")] = None
+    empty_dir: Annotated[
+        EmptyDirCache | None, Field(description="A volume that lives as long as the pod.")
+    ] = None
     persistent_volume_claim: Annotated[
         ClaimCache | None, Field(description="A claim: a large model is fetched once, not at each restart.")
     ] = None
@@ -302,8 +323,12 @@ class EnvVar(Model):
 
     name: Annotated[
         str,
-        Field(min_length=1, max_length=128, description="Its name; only names on the allow-list are accepted."),
-        matches(r"[A-Za-z_][A-Za-z0-9_]*", "must consist of letters, digits and '_', and not start with a digit"),
+        Field(
+            min_length=1, max_length=128, description="Its name; only names on the allow-list are accepted."
+        ),
+        matches(
+            r"[A-Za-z_][A-Za-z0-9_]*", "must consist of letters, digits and '_', and not start with a digit"
+        ),
     ]
     value: Annotated[str, Field(max_length=4096, description="Its value.")] = ""
 
@@ -333,7 +358,8 @@ class Runtime(Model):
         int, Field(ge=30, le=86400, description="Longest time from the container's start to a loaded model.")
     ] = 1800
     drain_seconds: Annotated[
-        int, Field(ge=0, le=3600, description="How long requests in flight may take to finish when a pod ends.")
+        int,
+        Field(ge=0, le=3600, description="How long requests in flight may take to finish when a pod ends."),
     ] = 30
 
 
@@ -378,7 +404,8 @@ class Probe(Model):
     period_seconds: Annotated[int, Field(ge=5, le=300, description="Time between two probes of a pod.")] = 15
     timeout_seconds: Annotated[int, Field(ge=5, le=300, description="Longest time to an answer.")] = 15
     failure_threshold: Annotated[
-        int, Field(ge=1, le=10, description="Failures in a row after which a pod no longer counts as serving.")
+        int,
+        Field(ge=1, le=10, description="Failures in a row after which a pod no longer counts as serving."),
     ] = 3
 
 
@@ -404,7 +431,9 @@ class RollingUpdate(Model):
         ),
     )
 
-    max_surge: Annotated[PodCount, Field(description="Pods above `replicas` while rolling; each needs its GPUs.")] = 1
+    max_surge: Annotated[
+        PodCount, Field(description="Pods above `replicas` while rolling; each needs its GPUs.")
+    ] = 1
     max_unavailable: Annotated[PodCount, Field(description="Pods below `replicas` while rolling.")] = 0
 
 
@@ -422,10 +451,13 @@ class Rollout(Model):
 
     type: Annotated[
         Literal["RollingUpdate", "Recreate"],
-        Field(description="RollingUpdate starts new pods first; Recreate ends the old ones first: no spare GPU needed."),
+        Field(
+            description="RollingUpdate starts new pods first; Recreate ends the old ones first: no spare GPU needed."
+        ),
     ] = "RollingUpdate"
     rolling_update: Annotated[
-        RollingUpdate | None, Field(description="Only with RollingUpdate; absent means one more pod and none fewer.")
+        RollingUpdate | None,
+        Field(description="Only with RollingUpdate; absent means one more pod and none fewer."),
     ] = None
 
 
@@ -470,7 +502,9 @@ class VLLMModelSpec(Model):
             "!has(self.adapters) || size(self.adapters) == 0 || !has(self.engineArgs) || "
             "!has(self.engineArgs.enable_lora) || self.engineArgs.enable_lora",
             "`engineArgs.enable_lora` must not be false while `adapters` has items",
-            lambda spec: not spec.adapters or spec.engine_args is None or spec.engine_args.enable_lora is not False,
+            lambda spec: (
+                not spec.adapters or spec.engine_args is None or spec.engine_args.enable_lora is not False
+            ),
             ".engineArgs.enable_lora",
         ),
     )
@@ -478,7 +512,9 @@ class VLLMModelSpec(Model):
     source: Annotated[Source, Field(description="Where the model comes from.")]
     served_name: Annotated[
         ServedName | None,
-        Field(description="Name of the model in Triton; absent means the object's name. It may not be changed."),
+        Field(
+            description="Name of the model in Triton; absent means the object's name. It may not be changed."
+        ),
     ] = None
     engine_args: Annotated[
         EngineArgs | None,
@@ -495,17 +531,16 @@ class VLLMModelSpec(Model):
     gpus: Annotated[Gpus | None, Field(description="GPUs of each pod.")] = None
     resources: Annotated[Resources | None, Field(description="CPU, memory and disk of each pod.")] = None
     shared_memory: Annotated[
-        SharedMemory | None, Field(description="The pod's /dev/shm; absent means 2Gi, or the memory limit if lower.")
+        SharedMemory | None,
+        Field(description="The pod's /dev/shm; absent means 2Gi, or the memory limit if lower."),
     ] = None
     cache: Annotated[
         Cache | None, Field(description="Where downloads and compile caches go; absent means an emptyDir.")
     ] = None
     runtime: Annotated[Runtime, Field(description="The Triton container.")] = Runtime()
-    probe: Annotated[Probe, Field(description="The inference by which the operator judges each pod.")] = Probe()
+    probe: Annotated[Probe, Field(description="The inference by which the operator judges each pod.")] = (
+        Probe()
+    )
     scheduling: Annotated[Scheduling | None, Field(description="Where the pods may run.")] = None
     rollout: Annotated[Rollout, Field(description="How a new revision replaces the old one.")] = Rollout()
-    paused: Annotated[
-        bool, Field(description="Leave the children alone; the status goes on..")
-    ] = False
-
-
+    paused: Annotated[bool, Field(description="Leave the children alone; the status goes on..")] = False

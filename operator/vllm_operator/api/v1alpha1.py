@@ -40,7 +40,7 @@ SERVED_NAME_RULE: Final = Rule(
 )
 
 
-class SpecInvalid(Exception):  # noqa: N818 - named for what it says of the spec
+class SpecInvalid(Exception):
     """The object cannot be a VLLMModel; `problems` says all that is wrong with it."""
 
     def __init__(self, problems: tuple[Problem, ...]) -> None:

@@ -1,0 +1,71 @@
+"""The Triton model repository of one model: config.pbtxt, model.json and multi_lora.json."""
+
+import json
+from collections.abc import Mapping
+from typing import Any, Final
+
+from vllm_operator.api.spec import Source, VLLMModelSpec
+from vllm_operator.desired.metadata import canonical
+
+SOURCE_PATH: Final = "/source"
+ADAPTERS_PATH: Final = "/adapters"
+
+CONFIG: Final = "config.pbtxt"
+ENGINE_ARGS: Final = "model.json"
+ADAPTERS: Final = "multi_lora.json"
+#: Key of the ConfigMap -> path below the model's directory. Keys of a ConfigMap cannot hold a slash.
+PATHS: Final[Mapping[str, str]] = {CONFIG: CONFIG, ENGINE_ARGS: f"1/{ENGINE_ARGS}", ADAPTERS: f"1/{ADAPTERS}"}
+
+
+def render(spec: VLLMModelSpec, served_name: str) -> dict[str, str]:
+    """All files, by ConfigMap key."""
+    files = {CONFIG: config_pbtxt(served_name), ENGINE_ARGS: _json(engine_args(spec))}
+    # The backend wants the file whenever LoRA is on, with or without an adapter.
+    if engine_args(spec).get("enable_lora"):
+        files[ADAPTERS] = _json(
+            {adapter.name: location(adapter.source, adapter.name) for adapter in spec.adapters}
+        )
+    return files
+
+
+def engine_args(spec: VLLMModelSpec) -> dict[str, Any]:
+    """What model.json holds: the tenant's arguments, and those that follow from the rest of the spec."""
+    given: dict[str, Any] = canonical(spec.engine_args.values()) if spec.engine_args else {}
+    args = given | {"model": location(spec.source)}
+    hub = spec.source.hugging_face
+    if hub and hub.revision:
+        args["revision"] = hub.revision
+        if given.get("trust_remote_code"):
+            args["code_revision"] = hub.revision
+    if spec.adapters:
+        args["enable_lora"] = True
+    return args
+
+
+def location(source: Source, adapter: str = "") -> str:
+    """What vLLM is told to load: a Hub repository, or a directory in the pod."""
+    if source.hugging_face:
+        return source.hugging_face.repository
+    root = f"{ADAPTERS_PATH}/{adapter}" if adapter else SOURCE_PATH
+    volume = source.persistent_volume_claim or source.image
+    return f"{root}/{volume.path}" if volume and volume.path else root
+
+
+def config_pbtxt(served_name: str) -> str:
+    """Triton's configuration; the backend completes it with its tensors."""
+    # Imported here: tritonclient takes longer to load than all else that `validate` needs.
+    from google.protobuf import text_format
+    from tritonclient.grpc.model_config_pb2 import ModelConfig, ModelInstanceGroup
+
+    config = ModelConfig(
+        name=served_name,
+        backend="vllm",
+        model_transaction_policy={"decoupled": True},
+        # vLLM places the model on its GPUs itself; KIND_GPU would pin it to one.
+        instance_group=[ModelInstanceGroup(count=1, kind=ModelInstanceGroup.KIND_MODEL)],
+    )
+    return str(text_format.MessageToString(config))
+
+
+def _json(value: Any) -> str:
+    return json.dumps(value, indent=2, sort_keys=True) + "\n"
