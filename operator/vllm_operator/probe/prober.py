@@ -1,0 +1,144 @@
+"""Probes every ready pod for ever and keeps the standing verdicts; only a changed verdict is told."""
+
+import asyncio
+import random
+import time
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Protocol
+
+from vllm_operator.observed.state import BackendInfo, ProbeResult, ProbeVerdict
+from vllm_operator.observed.store import Key
+from vllm_operator.observed.target import ProbeTarget
+from vllm_operator.probe import triton
+from vllm_operator.telemetry import logs, metrics
+
+_log = logs.get("probe")
+
+_LEAST_PAUSE_SECONDS = 0.5
+
+
+class Ask(Protocol):
+    """One probe of one pod."""
+
+    def __call__(self, target: ProbeTarget, *, embed: bool) -> Awaitable[triton.Outcome]:
+        """`embed`: an earlier probe found that this model embeds."""
+
+
+@dataclass(slots=True)
+class _Probed:
+    """One pod: its standing verdict, and the failures since its last success."""
+
+    key: Key
+    target: ProbeTarget
+    result: ProbeResult | None = None
+    failures: list[ProbeVerdict] = field(default_factory=list)
+    embeds: bool = False
+    task: asyncio.Task[None] | None = None
+
+    def judge(self, outcome: triton.Outcome) -> bool:
+        """Apply the hysteresis; True when the standing verdict, or what the backend says of itself, changed.
+
+        One success is enough to be serving. To fail takes as many failures in a row as the threshold; which
+        failure it is then called follows the latest.
+        """
+        before = self.result
+        if outcome.verdict is ProbeVerdict.SERVING:
+            self.failures.clear()
+        else:
+            self.failures.append(outcome.verdict)
+            del self.failures[: -self.target.failure_threshold]
+            if len(self.failures) < self.target.failure_threshold:
+                return False
+            if before and before.verdict is not ProbeVerdict.SERVING and len(set(self.failures)) > 1:
+                return False  # failing either way: rename it only when it has settled on another kind
+        backend = outcome.backend or (before.backend if before else BackendInfo())
+        if before and (before.verdict, before.backend) == (outcome.verdict, backend):
+            return False
+        unchanged = before is not None and before.verdict is outcome.verdict
+        self.result = ProbeResult(
+            pod_uid=self.target.pod_uid,
+            verdict=outcome.verdict,
+            message=outcome.message,
+            at=before.at if before and unchanged else datetime.now(UTC),
+            backend=backend,
+        )
+        return True
+
+    def pause(self, outcome: triton.Outcome, elapsed: float) -> float:
+        """Seconds until the next probe, so that a hang is found within period x threshold of its start."""
+        period = self.target.period_seconds * random.uniform(0.9, 1.0)  # noqa: S311 - spreads load
+        if outcome.verdict is ProbeVerdict.SERVING:
+            # One period after the last proven success, whoever's request that was.
+            return max(period - outcome.success_age, _LEAST_PAUSE_SECONDS)
+        more = max(self.target.failure_threshold - 1, 1)
+        return max(period - triton.deadline_seconds(self.target) / more - elapsed, _LEAST_PAUSE_SECONDS)
+
+
+class Prober:
+    """One task per pod; `enqueue` is called with the model of a pod whose verdict changed."""
+
+    def __init__(self, *, enqueue: Callable[[Key], None], concurrency: int, ask: Ask = triton.probe) -> None:
+        self._enqueue = enqueue
+        self._ask = ask
+        self._slots = asyncio.Semaphore(concurrency)
+        self._pods: dict[Key, dict[str, _Probed]] = {}
+
+    def watch(self, key: Key, targets: Sequence[ProbeTarget]) -> None:
+        """Probe exactly these pods of the model from now on."""
+        pods = self._pods.setdefault(key, {})
+        wanted = {target.pod_uid: target for target in targets}
+        for uid in pods.keys() - wanted.keys():
+            _stop(pods.pop(uid))
+        for uid, target in wanted.items():
+            if uid in pods:
+                pods[uid].target = target
+            else:
+                probed = pods[uid] = _Probed(key, target)
+                probed.task = asyncio.create_task(
+                    self._probe_for_ever(probed), name=f"probe {target.pod_name}"
+                )
+        if not pods:
+            del self._pods[key]
+
+    def results(self, key: Key) -> Mapping[str, ProbeResult]:
+        """The standing verdicts by pod UID; a pod without one has not been judged yet."""
+        pods = self._pods.get(key, {})
+        return {uid: probed.result for uid, probed in pods.items() if probed.result is not None}
+
+    async def close(self) -> None:
+        """End all probes."""
+        tasks = [probed.task for pods in self._pods.values() for probed in pods.values() if probed.task]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        self._pods.clear()
+
+    async def _probe_for_ever(self, probed: _Probed) -> None:
+        while True:
+            async with self._slots:
+                started = time.monotonic()
+                outcome = await self._ask_once(probed)
+            elapsed = time.monotonic() - started
+            metrics.PROBES.labels(outcome.verdict.value).inc()
+            metrics.PROBE_SECONDS.observe(elapsed)
+            probed.embeds = outcome.embeds
+            if probed.judge(outcome):
+                _log.info("verdict", model=str(probed.key), pod=probed.target.pod_name,
+                          verdict=outcome.verdict.value, message=outcome.message)  # fmt: skip
+                self._enqueue(probed.key)
+            await asyncio.sleep(probed.pause(outcome, elapsed))
+
+    async def _ask_once(self, probed: _Probed) -> triton.Outcome:
+        try:
+            return await self._ask(probed.target, embed=probed.embeds)
+        except Exception:
+            # A bug here must not silence the pod's probes for ever, nor pass for a healthy model.
+            _log.exception("bug in the prober, please report it", pod=probed.target.pod_name)
+            return triton.Outcome(ProbeVerdict.FAILED, "the probe itself failed; see the operator's log")
+
+
+def _stop(probed: _Probed) -> None:
+    if probed.task is not None:
+        probed.task.cancel()

@@ -1,0 +1,236 @@
+"""One probe of one pod: a real inference over Triton's gRPC stream, and what its outcome means."""
+
+import asyncio
+import json
+import math
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import grpc
+import numpy as np
+from tritonclient.grpc import InferInput
+from tritonclient.grpc.aio import InferenceServerClient
+
+from vllm_operator.api.meta import GRPC_PORT
+from vllm_operator.observed.state import BackendInfo, ProbeVerdict
+from vllm_operator.observed.target import ProbeTarget
+
+#: Under load a healthy server may take this long for one token; a shorter deadline would call that a hang.
+_LEAST_DEADLINE_SECONDS = 5.0
+_INFO_SECONDS = 2.0
+_CONNECT_SECONDS = 1.0
+_EXCERPT = 300
+#: gRPC core's words for a peer that answers in another protocol.
+_FOREIGN = (
+    "http1.x server",
+    "failed parsing http/2",
+    "settings frame",
+    "frame size",
+    "deserializ",
+    "http2 header",
+)
+_NO_GENERATE = "does not support 'generate' request"
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What one probe found. `success_age` is how long ago the inference that proves it ended."""
+
+    verdict: ProbeVerdict
+    message: str
+    backend: BackendInfo | None = None
+    success_age: float = 0.0
+    embeds: bool = False
+
+
+class _Refused(Exception):
+    """The server answered with an error in the stream."""
+
+
+class _Misunderstood(Exception):
+    """The server's answer is not one of our backend's."""
+
+
+async def probe(target: ProbeTarget, *, embed: bool = False) -> Outcome:
+    """Ask for the backend's own account first; infer unless that tells of a success within half a period.
+
+    Nothing that the network or the server does makes it raise. Takes the deadline and a few seconds at most.
+    """
+    deadline = deadline_seconds(target)
+    info: Mapping[str, Any] = {}
+    embed = embed or target.kind == "embed"
+    url = f"[{target.address}]" if ":" in target.address else target.address
+    try:
+        async with InferenceServerClient(f"{url}:{GRPC_PORT}", channel_args=_CHANNEL) as client:
+            info = await _backend_info(client, target)
+            backend = _backend(info)
+            if info.get("engine") == "dead":
+                return Outcome(ProbeVerdict.FAILED, "the backend reports that its engine is dead", backend)
+            age = info.get("seconds_since_last_success")
+            if isinstance(age, int | float) and 0 <= age < target.period_seconds / 2:
+                return Outcome(ProbeVerdict.SERVING, "", backend, success_age=float(age), embeds=embed)
+            async with asyncio.timeout(deadline):
+                return await _infer(client, target, backend, embed=embed)
+    except TimeoutError:
+        if not await _connects(target):
+            return _unreachable(target, _backend(info))
+        return Outcome(ProbeVerdict.TIMEOUT, f"no answer within {deadline:g} s", _backend(info))
+    except grpc.aio.AioRpcError as error:
+        return await _of_rpc_error(error, target, _backend(info), deadline)
+
+
+def deadline_seconds(target: ProbeTarget) -> float:
+    """How long an inference may take."""
+    return max(_LEAST_DEADLINE_SECONDS, target.timeout_seconds)
+
+
+#: A pod's address is its own: no proxy from the environment, no connection shared with another probe.
+_CHANNEL = [("grpc.enable_http_proxy", 0), ("grpc.use_local_subchannel_pool", 1)]
+
+
+async def _infer(
+    client: InferenceServerClient, target: ProbeTarget, backend: BackendInfo | None, *, embed: bool
+) -> Outcome:
+    try:
+        if not embed:
+            try:
+                await _generate(client, target)
+            except _Refused as error:
+                if target.kind != "auto" or _NO_GENERATE not in str(error):
+                    raise
+                embed = True
+        if embed:
+            await _embed(client, target)
+    except _Refused as error:
+        return Outcome(ProbeVerdict.FAILED, _excerpt(f"inference failed: {error}"), backend, embeds=embed)
+    except _Misunderstood as error:
+        return Outcome(ProbeVerdict.PROTOCOL_ERROR, _excerpt(str(error)), backend, embeds=embed)
+    return Outcome(ProbeVerdict.SERVING, "", backend, embeds=embed)
+
+
+async def _generate(client: InferenceServerClient, target: ProbeTarget) -> None:
+    sampling = {"max_tokens": target.max_tokens, "temperature": 0}
+    answers = await _stream(
+        client,
+        target,
+        [
+            _text("text_input", target.prompt),
+            _flag("stream"),
+            _text("sampling_parameters", json.dumps(sampling)),
+        ],
+        output="text_output",
+    )
+    if not answers:
+        raise _Refused("the stream ended without a response")
+    if target.expect_contains is not None and target.expect_contains not in "".join(answers):
+        raise _Refused(f"the answer does not contain '{target.expect_contains}'")
+
+
+async def _embed(client: InferenceServerClient, target: ProbeTarget) -> None:
+    request = _text("embedding_request", json.dumps({"input": target.embed_input}))
+    answers = await _stream(client, target, [request], output="text_output")
+    if not answers:
+        raise _Refused("the stream ended without a response")
+    try:
+        vector = json.loads(answers[0])
+    except ValueError:
+        raise _Misunderstood("the embedding is not JSON") from None
+    numbers = isinstance(vector, list) and all(
+        isinstance(x, int | float) and math.isfinite(x) for x in vector
+    )
+    if not vector or not numbers:
+        raise _Refused("the embedding is not a list of finite numbers")
+
+
+async def _backend_info(client: InferenceServerClient, target: ProbeTarget) -> Mapping[str, Any]:
+    """What the backend says of itself; nothing where it does not know the question, or is too busy for it."""
+    try:
+        async with asyncio.timeout(_INFO_SECONDS):
+            answers = await _stream(client, target, [_flag("backend_info_request")], output="backend_info")
+        info = json.loads(answers[0]) if answers else {}
+    except (TimeoutError, ValueError, _Refused, _Misunderstood):
+        return {}
+    return info if isinstance(info, Mapping) else {}
+
+
+def _backend(info: Mapping[str, Any]) -> BackendInfo | None:
+    if not info:
+        return None
+    revisions = info.get("model_revisions") or ()
+    return BackendInfo(
+        triton=str(info.get("triton") or ""),
+        vllm=str(info.get("vllm") or ""),
+        model_revisions=tuple(str(revision) for revision in revisions),
+    )
+
+
+async def _stream(
+    client: InferenceServerClient, target: ProbeTarget, inputs: Sequence[InferInput], *, output: str
+) -> list[str]:
+    """Send one request, read one output's texts until the server ends the stream."""
+
+    async def requests() -> AsyncIterator[dict[str, Any]]:
+        yield {"model_name": target.model_name, "inputs": list(inputs)}
+
+    texts: list[str] = []
+    responses = client.stream_infer(requests())
+    try:
+        async for result, error in responses:
+            if error is not None:
+                raise _Refused(error.message())
+            array = result.as_numpy(output)
+            if array is None:
+                raise _Misunderstood(f"the response has no output '{output}'")
+            texts.extend(_decode(element) for element in array.reshape(-1))
+    finally:
+        responses.cancel()
+    return texts
+
+
+def _text(name: str, value: str) -> InferInput:
+    return InferInput(name, [1], "BYTES").set_data_from_numpy(np.array([value.encode()], dtype=np.object_))
+
+
+def _flag(name: str) -> InferInput:
+    return InferInput(name, [1], "BOOL").set_data_from_numpy(np.array([True]))
+
+
+def _decode(element: Any) -> str:
+    return element.decode(errors="replace") if isinstance(element, bytes) else str(element)
+
+
+async def _of_rpc_error(
+    error: grpc.aio.AioRpcError, target: ProbeTarget, backend: BackendInfo | None, deadline: float
+) -> Outcome:
+    """A call that ended without an answer of the model: who is to blame?"""
+    code, details = error.code(), error.details() or ""
+    if code is grpc.StatusCode.DEADLINE_EXCEEDED:
+        return Outcome(ProbeVerdict.TIMEOUT, f"no answer within {deadline:g} s", backend)
+    foreign = any(words in details.lower() for words in _FOREIGN)
+    if code is grpc.StatusCode.UNIMPLEMENTED or foreign:
+        message = "port is open but does not speak the KServe v2 gRPC protocol"
+        return Outcome(ProbeVerdict.PROTOCOL_ERROR, message, backend)
+    if code is grpc.StatusCode.UNAVAILABLE and not await _connects(target):
+        return _unreachable(target, backend)
+    return Outcome(ProbeVerdict.FAILED, _excerpt(f"call failed: {code.name}: {details}"), backend)
+
+
+async def _connects(target: ProbeTarget) -> bool:
+    try:
+        async with asyncio.timeout(_CONNECT_SECONDS):
+            _, writer = await asyncio.open_connection(target.address, GRPC_PORT)
+    except (OSError, TimeoutError):
+        return False
+    writer.close()
+    return True
+
+
+def _unreachable(target: ProbeTarget, backend: BackendInfo | None) -> Outcome:
+    message = f"cannot connect to port {GRPC_PORT} of the pod from the operator"
+    return Outcome(ProbeVerdict.UNREACHABLE, message, backend)
+
+
+def _excerpt(text: str) -> str:
+    line = " ".join(text.split())
+    return line if len(line) <= _EXCERPT else line[: _EXCERPT - 1] + "…"

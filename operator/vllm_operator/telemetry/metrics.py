@@ -1,0 +1,90 @@
+"""The operator's Prometheus metrics. Names follow controller-runtime's, so existing dashboards fit."""
+
+from collections.abc import Callable, Mapping
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client.gc_collector import GCCollector
+from prometheus_client.platform_collector import PlatformCollector
+from prometheus_client.process_collector import ProcessCollector
+
+REGISTRY = CollectorRegistry()
+ProcessCollector(registry=REGISTRY)
+PlatformCollector(registry=REGISTRY)
+GCCollector(registry=REGISTRY)
+
+_PREFIX = "vllm_operator"
+
+RECONCILES = Counter(f"{_PREFIX}_reconcile", "Reconciles by result.", ["result"], registry=REGISTRY)
+RECONCILE_SECONDS = Histogram(
+    f"{_PREFIX}_reconcile_duration_seconds",
+    "How long one reconcile took.",
+    buckets=(0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30),
+    registry=REGISTRY,
+)
+APPLIES = Counter(
+    f"{_PREFIX}_apply", "Children brought to their desired form.", ["kind", "result"], registry=REGISTRY
+)
+API_REQUESTS = Counter(
+    f"{_PREFIX}_api_requests",
+    "Requests to the API server (code 0: no answer), watches not counted.",
+    ["method", "kind", "code"],
+    registry=REGISTRY,
+)
+QUEUE_DEPTH = Gauge("workqueue_depth", "Models waiting for a worker.", registry=REGISTRY)
+QUEUE_SECONDS = Histogram(
+    "workqueue_queue_duration_seconds",
+    "How long a model that was due waited for a worker.",
+    buckets=(0.001, 0.01, 0.1, 1, 10, 60),
+    registry=REGISTRY,
+)
+QUEUE_RETRIES = Counter("workqueue_retries", "Reconciles put back after a failure.", registry=REGISTRY)
+LEADER = Gauge(f"{_PREFIX}_leader", "1 while this replica holds the lease.", registry=REGISTRY)
+PROBES = Counter(
+    f"{_PREFIX}_probe", "Probes of model pods by what one probe found.", ["result"], registry=REGISTRY
+)
+PROBE_SECONDS = Histogram(
+    f"{_PREFIX}_probe_duration_seconds",
+    "How long one probe took.",
+    buckets=(0.005, 0.025, 0.1, 0.5, 1, 2.5, 5, 10, 30, 60),
+    registry=REGISTRY,
+)
+WATCH_LAST_EVENT = Gauge(
+    f"{_PREFIX}_watch_last_event_timestamp_seconds",
+    "When a watch last delivered.",
+    ["kind"],
+    registry=REGISTRY,
+)
+MODEL_CONDITION = Gauge(
+    f"{_PREFIX}_model_condition",
+    "1 for each condition of a VLLMModel, under the status that it has.",
+    ["namespace", "name", "type", "status"],
+    registry=REGISTRY,
+)
+
+_published: dict[tuple[str, str], dict[str, str]] = {}
+
+
+def set_conditions(namespace: str, name: str, conditions: Mapping[str, str]) -> None:
+    """Publish a model's conditions (type to status); one that is gone from the status goes here too."""
+    before = _published.get((namespace, name), {})
+    for gone in before.items() - conditions.items():
+        MODEL_CONDITION.remove(namespace, name, *gone)
+    for new in conditions.items() - before.items():
+        MODEL_CONDITION.labels(namespace, name, *new).set(1)
+    _published[namespace, name] = dict(conditions)
+
+
+def forget_model(namespace: str, name: str) -> None:
+    """Drop a deleted model's series."""
+    for condition in _published.pop((namespace, name), {}).items():
+        MODEL_CONDITION.remove(namespace, name, *condition)
+
+
+def measure_depth(depth: Callable[[], float]) -> None:
+    """Read the queue's depth when scraped."""
+    QUEUE_DEPTH.set_function(depth)
+
+
+def exposition() -> bytes:
+    """All metrics in the Prometheus text format."""
+    return generate_latest(REGISTRY)
