@@ -24,7 +24,7 @@ def is_current(model: Mapping[str, Any]) -> bool:
 
 
 def has(model: Mapping[str, Any] | None, **wanted: str | None) -> bool:
-    """Whether a current status has these conditions: `Ready="True"`, `Ready="ScaledToZero"`, `Stalled=None`."""
+    """Whether a current status has these: `Ready="True"`, `Ready="ScaledToZero"` (a reason), `Stalled=None`."""
     if model is None or not is_current(model):
         return False
     for kind, value in wanted.items():
@@ -53,7 +53,12 @@ def changes(versions: Iterator[Manifest]) -> Iterator[tuple[Manifest, str]]:
 
 
 def wait_for(
-    what: str, look: Callable[[], Any], *, timeout: float, every: float = 0.5, describe: Callable[[], str] = lambda: ""
+    what: str,
+    look: Callable[[], Any],
+    *,
+    timeout: float,
+    every: float = 0.5,
+    describe: Callable[[], str] = lambda: "",
 ) -> Any:
     """Look again and again until something true is seen, and return it."""
     deadline = time.monotonic() + timeout
@@ -66,7 +71,9 @@ def wait_for(
         pause.wait(every)
 
 
-def wait_for_model(kubectl: Kubectl, name: str, namespace: str, *, timeout: float, **wanted: str | None) -> Manifest:
+def wait_for_model(
+    kubectl: Kubectl, name: str, namespace: str, *, timeout: float, **wanted: str | None
+) -> Manifest:
     """Wait until a model has these conditions, as `has` reads them."""
 
     def look() -> Manifest | None:
@@ -85,7 +92,10 @@ def _describe(kubectl: Kubectl, name: str, namespace: str) -> str:
     """What a person would look at next: the status, the pods and the last words of their containers."""
     model = kubectl.get("vllm", name, namespace)
     lines = [f"Last seen: {one_line(model) if model else 'no such model'}"]
-    lines += [f"  {each['type']}: {each.get('message')}" for each in ((model or {}).get("status") or {}).get("conditions", [])]
+    lines += [
+        f"  {each['type']}: {each.get('message')}"
+        for each in ((model or {}).get("status") or {}).get("conditions", [])
+    ]
     for pod in kubectl.list("pods", namespace, f"triton-vllm.dev/model={name}"):
         pod_name = pod["metadata"]["name"]
         lines.append(f"Pod {pod_name}: {pod['status'].get('phase')} {pod['status'].get('containerStatuses')}")

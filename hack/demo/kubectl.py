@@ -56,16 +56,20 @@ class Kubectl:
 
     def patch(self, kind: str, name: str, namespace: str, patch: Mapping[str, Any], *more: str) -> None:
         """A merge patch, as `kubectl patch --type merge` sends it."""
-        self.run("patch", kind, name, "--namespace", namespace, "--type", "merge", "-p", json.dumps(patch), *more)
+        self.run(
+            "patch", kind, name, "--namespace", namespace, "--type", "merge", "-p", json.dumps(patch), *more
+        )
 
     def delete(self, kind: str, name: str, namespace: str) -> None:
         """Ask for deletion, without waiting for the end."""
         self.run("delete", kind, name, "--namespace", namespace, "--wait=false", "--ignore-not-found")
 
     @contextmanager
-    def watch(self, kind: str, namespace: str, name: str | None = None) -> Iterator[Iterator[Manifest]]:
-        """`kubectl get --watch`: every version of the objects as they come; ends with the block."""
-        command = [str(self.kubectl), "get", kind, *([name] if name else []), "--namespace", namespace]
+    def watch(
+        self, kind: str, namespace: str, name: str, *, seconds: float = 3600
+    ) -> Iterator[Iterator[Manifest]]:
+        """`kubectl get --watch`: every version of an object as it comes; ends with the block, or in time."""
+        command = [str(self.kubectl), "get", kind, name, "--namespace", namespace]
         with subprocess.Popen(
             [*command, "--watch", "--output", "json"],
             stdout=subprocess.PIPE,
@@ -75,9 +79,13 @@ class Kubectl:
             env=self._environment(),
         ) as running:
             assert running.stdout is not None
+            # The reader blocks on kubectl's output: only kubectl's end wakes it.
+            alarm = threading.Timer(seconds, running.terminate)
+            alarm.start()
             try:
                 yield _objects(running.stdout)
             finally:
+                alarm.cancel()
                 running.terminate()
 
     def _environment(self) -> dict[str, str]:

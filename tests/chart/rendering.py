@@ -2,7 +2,6 @@
 
 import json
 import os
-import shutil
 import subprocess
 from collections.abc import Iterable, Mapping
 from functools import cache
@@ -36,7 +35,12 @@ def helm() -> str:
 def run_helm(*arguments: str) -> subprocess.CompletedProcess[str]:
     """Runs helm without the user's own repositories and plugins."""
     return subprocess.run(
-        [helm(), *arguments], capture_output=True, text=True, check=False, timeout=60, stdin=subprocess.DEVNULL
+        [helm(), *arguments],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+        stdin=subprocess.DEVNULL,
     )
 
 
@@ -44,7 +48,9 @@ def deep_merge(base: Values, over: Values) -> dict[str, Any]:
     merged = dict(base)
     for key, value in over.items():
         old = merged.get(key)
-        merged[key] = deep_merge(old, value) if isinstance(old, Mapping) and isinstance(value, Mapping) else value
+        merged[key] = (
+            deep_merge(old, value) if isinstance(old, Mapping) and isinstance(value, Mapping) else value
+        )
     return merged
 
 
@@ -58,7 +64,9 @@ def required_values() -> dict[str, Any]:
 def template(values: Values | None = None, *, namespace: str = NAMESPACE) -> subprocess.CompletedProcess[str]:
     """`helm template` with the required values and `values` on top."""
     merged = deep_merge(required_values(), values or {})
-    return run_helm("template", RELEASE, str(CHART), "--namespace", namespace, "--set-json", _set_json(merged))
+    return run_helm(
+        "template", RELEASE, str(CHART), "--namespace", namespace, "--set-json", _set_json(merged)
+    )
 
 
 def _set_json(values: Values) -> str:

@@ -8,7 +8,8 @@ from chart.rendering import NAMESPACE, VARIANTS, Manifest, of_kind, one, pod_spe
 
 #: Volume types that the restricted standard allows.
 RESTRICTED_VOLUMES = {
-    "configMap", "csi", "downwardAPI", "emptyDir", "ephemeral", "image", "persistentVolumeClaim", "projected", "secret",
+    "configMap", "csi", "downwardAPI", "emptyDir", "ephemeral", "image", "persistentVolumeClaim", "projected",
+    "secret",
 }  # fmt: skip
 
 
@@ -19,7 +20,9 @@ def restricted_violations(spec: Manifest) -> list[str]:
     if "sysctls" in pod:
         found.append("sysctls are set")
     for volume in spec.get("volumes", []):
-        found += [f"volume type {kind}" for kind in volume if kind != "name" and kind not in RESTRICTED_VOLUMES]
+        found += [
+            f"volume type {kind}" for kind in volume if kind != "name" and kind not in RESTRICTED_VOLUMES
+        ]
     for container in [*spec["containers"], *spec.get("initContainers", [])]:
         own = container.get("securityContext", {})
         checks = {
@@ -47,7 +50,9 @@ def test_the_check_itself_sees_a_violation() -> None:
     assert restricted_violations({"containers": [{"name": "a"}]}) == [
         "a: allowPrivilegeEscalation", "a: runAsNonRoot", "a: seccompProfile", "a: capabilities",
     ]  # fmt: skip
-    assert "volume type hostPath" in restricted_violations({"containers": [], "volumes": [{"name": "h", "hostPath": {}}]})
+    assert "volume type hostPath" in restricted_violations(
+        {"containers": [], "volumes": [{"name": "h", "hostPath": {}}]}
+    )
 
 
 def test_every_pod_meets_the_restricted_standard(objects: list[Manifest]) -> None:
@@ -75,7 +80,10 @@ def test_only_the_operator_gets_a_token(objects: list[Manifest]) -> None:
 
 def test_probes_ask_health_and_readiness() -> None:
     (container,) = one(rendered(), "Deployment")["spec"]["template"]["spec"]["containers"]
-    asked = {probe: container[probe]["httpGet"]["path"] for probe in ("startupProbe", "livenessProbe", "readinessProbe")}
+    asked = {
+        probe: container[probe]["httpGet"]["path"]
+        for probe in ("startupProbe", "livenessProbe", "readinessProbe")
+    }
     assert asked == {"startupProbe": "/healthz", "livenessProbe": "/healthz", "readinessProbe": "/readyz"}
     assert {container[probe]["httpGet"]["port"] for probe in asked} == {"http"}
 
@@ -117,7 +125,9 @@ def test_settings_follow_the_values() -> None:
 
 
 @pytest.mark.parametrize("variant", sorted(VARIANTS))
-def test_the_operator_accepts_the_settings_that_the_chart_gives(variant: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_operator_accepts_the_settings_that_the_chart_gives(
+    variant: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     from vllm_operator.settings import Settings
 
     for name, value in settings(dict(VARIANTS[variant])).items():
@@ -151,11 +161,16 @@ def test_the_models_policy_lets_clients_and_the_operator_in() -> None:
     assert policy["metadata"]["namespace"] == "team-a"
     clients, operator, metrics = policy["spec"]["ingress"]
     assert clients["from"] == [{"podSelector": {}}]
-    assert operator["from"][0]["namespaceSelector"]["matchLabels"] == {"kubernetes.io/metadata.name": NAMESPACE}
+    assert operator["from"][0]["namespaceSelector"]["matchLabels"] == {
+        "kubernetes.io/metadata.name": NAMESPACE
+    }
     assert [p["port"] for p in operator["ports"]] == [8001]
     assert [p["port"] for p in metrics["ports"]] == [8002]
     closed = rendered(
-        {"watch": {"namespaces": ["team-a"]}, "networkPolicy": {"models": {"enabled": True, "egressPorts": []}}}
+        {
+            "watch": {"namespaces": ["team-a"]},
+            "networkPolicy": {"models": {"enabled": True, "egressPorts": []}},
+        }
     )
     (policy,) = [o for o in of_kind(closed, "NetworkPolicy") if o["metadata"]["name"].endswith("-models")]
     assert [[p["port"] for p in rule["ports"]] for rule in policy["spec"]["egress"]] == [[53, 53]]

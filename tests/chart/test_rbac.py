@@ -8,7 +8,9 @@ from chart.rendering import NAMESPACE, Manifest, of_kind, one, rendered
 
 Right = tuple[str, str, str]
 
-CHILDREN = {("", "services"), ("", "configmaps"), ("apps", "deployments"), ("apps", "controllerrevisions")}
+#: Children that go with their model by garbage collection, and those that the operator prunes.
+KEPT = {("", "services"), ("apps", "deployments")}
+PRUNED = {("", "configmaps"), ("apps", "controllerrevisions")}
 
 
 def rights(rules: Iterable[Manifest]) -> Iterator[Right]:
@@ -20,13 +22,18 @@ def rights(rules: Iterable[Manifest]) -> Iterator[Right]:
 
 
 def expected_model_rights() -> set[Right]:
-    read = ("get", "list", "watch")
-    wanted = {("triton-vllm.dev", "vllmmodels", verb) for verb in read}
+    wanted = {("triton-vllm.dev", "vllmmodels", verb) for verb in ("get", "list", "watch")}
     wanted |= {("triton-vllm.dev", "vllmmodels/status", "patch")}
-    wanted |= {(*child, verb) for child in CHILDREN for verb in (*read, "create", "patch", "delete")}
-    wanted |= {("apps", "replicasets", verb) for verb in read}
-    wanted |= {("", "pods", verb) for verb in read}
-    wanted |= {("", "events", verb) for verb in ("create", "patch")}
+    wanted |= {
+        (*child, verb) for child in KEPT | PRUNED for verb in ("get", "list", "watch", "create", "patch")
+    }
+    wanted |= {(*child, "delete") for child in PRUNED}
+    wanted |= {
+        (group, kind, verb)
+        for group, kind in (("apps", "replicasets"), ("", "pods"))
+        for verb in ("list", "watch")
+    }
+    wanted |= {("events.k8s.io", "events", "create")}
     return wanted
 
 
@@ -35,7 +42,13 @@ def test_no_role_holds_a_wildcard_or_a_dangerous_right(objects: list[Manifest]) 
         for group, resource, verb in rights(role["rules"]):
             assert "*" not in (group, resource, verb), role["metadata"]["name"]
             assert not resource.startswith("secrets")
-            assert resource not in {"pods/log", "pods/exec", "pods/attach", "pods/portforward", "pods/ephemeralcontainers"}
+            assert resource not in {
+                "pods/log",
+                "pods/exec",
+                "pods/attach",
+                "pods/portforward",
+                "pods/ephemeralcontainers",
+            }
             assert resource != "serviceaccounts/token"
             assert group != "rbac.authorization.k8s.io"
             assert verb not in {"escalate", "bind", "impersonate"}
@@ -54,14 +67,20 @@ def test_cluster_wide_rights_are_exactly_these() -> None:
     assert set(rights(role["rules"])) == expected_model_rights()
     binding = one(objects, "ClusterRoleBinding")
     assert binding["roleRef"]["name"] == "vllm-operator"
-    assert binding["subjects"] == [{"kind": "ServiceAccount", "name": "vllm-operator", "namespace": NAMESPACE}]
+    assert binding["subjects"] == [
+        {"kind": "ServiceAccount", "name": "vllm-operator", "namespace": NAMESPACE}
+    ]
 
 
 def test_the_operator_does_not_write_a_models_spec(objects: list[Manifest]) -> None:
     for role in of_kind(objects, "Role", "ClusterRole"):
         if "-models-" in role["metadata"]["name"]:
             continue  # for people
-        written = {r for g, r, v in rights(role["rules"]) if g == "triton-vllm.dev" and v not in {"get", "list", "watch"}}
+        written = {
+            r
+            for g, r, v in rights(role["rules"])
+            if g == "triton-vllm.dev" and v not in {"get", "list", "watch"}
+        }
         assert written <= {"vllmmodels/status"}
 
 
@@ -78,7 +97,10 @@ def test_namespaced_rights_are_the_same_in_each_namespace_and_nowhere_else() -> 
 
 def test_watching_its_own_namespace_needs_no_name_twice() -> None:
     objects = rendered({"watch": {"namespaces": [NAMESPACE]}})
-    assert [o["metadata"]["name"] for o in of_kind(objects, "Role")] == ["vllm-operator", "vllm-operator-lease"]
+    assert [o["metadata"]["name"] for o in of_kind(objects, "Role")] == [
+        "vllm-operator",
+        "vllm-operator-lease",
+    ]
 
 
 def test_only_its_own_lease_is_written() -> None:
@@ -93,11 +115,15 @@ def test_only_its_own_lease_is_written() -> None:
     assert change["verbs"] == ["get", "update"]
 
 
-@pytest.mark.parametrize(("role", "audience"), [("view", {"view", "edit", "admin"}), ("edit", {"edit", "admin"})])
+@pytest.mark.parametrize(
+    ("role", "audience"), [("view", {"view", "edit", "admin"}), ("edit", {"edit", "admin"})]
+)
 def test_people_get_their_rights_by_aggregation(role: str, audience: set[str]) -> None:
     found = one(rendered(), "ClusterRole", f"vllm-operator-models-{role}")
     labels = found["metadata"]["labels"]
-    assert {k.removeprefix("rbac.authorization.k8s.io/aggregate-to-") for k in labels if "aggregate-to-" in k} == audience
+    assert {
+        k.removeprefix("rbac.authorization.k8s.io/aggregate-to-") for k in labels if "aggregate-to-" in k
+    } == audience
     assert {group for group, _, _ in rights(found["rules"])} == {"triton-vllm.dev"}
 
 

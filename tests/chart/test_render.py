@@ -41,7 +41,10 @@ def test_two_renders_are_the_same_byte_for_byte(variant: str) -> None:
 def test_templates_use_nothing_that_changes_between_renders() -> None:
     for path in (CHART / "templates").rglob("*"):
         if path.is_file():
-            found = re.findall(r"\b(lookup|now|date|rand\w+|uuidv4|genSelfSigned\w*|genCA|IsUpgrade|Revision)\b", path.read_text())
+            found = re.findall(
+                r"\b(lookup|now|date|rand\w+|uuidv4|genSelfSigned\w*|genCA|IsUpgrade|Revision)\b",
+                path.read_text(),
+            )
             assert not found, f"{path.name} uses {found}"
 
 
@@ -76,7 +79,9 @@ def test_the_definition_is_the_generated_one_and_is_kept() -> None:
 
 def test_the_charts_definition_is_the_repositorys() -> None:
     assert GENERATED_CRD.is_file(), f"{GENERATED_CRD.name} is missing: run `make generate`"
-    assert yaml.safe_load((CHART / "files" / "crd.yaml").read_text()) == yaml.safe_load(GENERATED_CRD.read_text())
+    assert yaml.safe_load((CHART / "files" / "crd.yaml").read_text()) == yaml.safe_load(
+        GENERATED_CRD.read_text()
+    )
 
 
 def test_the_definition_can_be_left_out_or_not_kept() -> None:
