@@ -20,11 +20,11 @@ def condition(model: Mapping[str, Any] | None, kind: str) -> Mapping[str, Any]:
 
 def is_current(model: Mapping[str, Any]) -> bool:
     """Whether the status is about the newest spec."""
-    return (model.get("status") or {}).get("observedGeneration") == model["metadata"]["generation"]
+    return bool((model.get("status") or {}).get("observedGeneration") == model["metadata"]["generation"])
 
 
 def has(model: Mapping[str, Any] | None, **wanted: str | None) -> bool:
-    """Whether a current status has these: `Ready="True"`, `Ready="ScaledToZero"` (a reason), `Stalled=None`."""
+    """Whether a current status has these, by status or reason; None means absent or False."""
     if model is None or not is_current(model):
         return False
     for kind, value in wanted.items():

@@ -110,7 +110,7 @@ class Kubectl:
         if finished.returncode != 0:
             words = (finished.stderr.strip() or finished.stdout.strip())[-3000:]
             raise CommandFailed(f"`{spelled}` exited with {finished.returncode}: {words}")
-        return finished.stdout
+        return str(finished.stdout)
 
 
 def _objects(stream: Iterator[str]) -> Iterator[Manifest]:
