@@ -1,7 +1,7 @@
-"""What every part of the resource is made of: the frozen base model, rules said once for CEL and Python, quantities.
+"""What every part of the resource is made of: the base model, rules for CEL and Python, quantities.
 
-A rule is written twice side by side: as CEL for the API server, and as a predicate for `validate`, which has no
-API server. Both carry the same message; tests run the same inputs through both.
+A rule is written twice side by side: as CEL for the API server, and as a predicate for `validate`, which has
+no API server. Both carry the same message; tests run the same inputs through both.
 """
 
 import re
@@ -17,7 +17,7 @@ from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """One condition over an object: `cel` for the API server, `holds` for Python (None: needs the old object)."""
+    """One condition over an object: `cel` for the API server, `holds` for Python (None if it needs more)."""
 
     cel: str
     message: str
@@ -175,8 +175,8 @@ ImageReference = Annotated[
     matches(
         r"[a-z0-9][a-z0-9._-]*(:[0-9]{1,5})?(/[a-z0-9][a-z0-9._-]*)*"
         r"(:[A-Za-z0-9_][A-Za-z0-9._-]{0,127})?(@sha256:[a-f0-9]{64})?",
-        "must be an image reference such as 'registry.example.com/name:tag' or 'name@sha256:<64 hex digits>', "
-        "in lower case but for the tag",
+        "must be an image reference such as 'registry.example.com/name:tag' or "
+        "'name@sha256:<64 hex digits>', in lower case but for the tag",
     ),
 ]
 

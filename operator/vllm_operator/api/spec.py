@@ -142,7 +142,7 @@ class Adapter(Model):
         ),
         Rule(
             "!has(self.source.huggingFace) || !has(self.source.huggingFace.tokenSecretKeyRef)",
-            "must not be set for an adapter: adapters are fetched with the token of `spec.source.huggingFace`",
+            "must not be set for an adapter: the token of `spec.source.huggingFace` is used",
             lambda adapter: (
                 adapter.source.hugging_face is None
                 or adapter.source.hugging_face.token_secret_key_ref is None
@@ -159,7 +159,7 @@ ParallelSize = Annotated[int, Field(ge=1, le=64)]
 
 
 class EngineArgs(Model):
-    """vLLM's engine arguments by their own names, as in `model.json`. Declared here are those the operator reads."""
+    """vLLM's engine arguments by their own names. Declared here are those that the operator reads."""
 
     model_config = ConfigDict(extra="allow", alias_generator=None)
     schema_extra: ClassVar[dict[str, Any]] = {"x-kubernetes-preserve-unknown-fields": True}
@@ -222,7 +222,7 @@ class Gpus(Model):
         Field(
             ge=0,
             le=64,
-            description="GPUs of each pod; 0 means CPU. Absent means the product of the parallel sizes in `engineArgs`.",
+            description="GPUs of each pod; 0 means CPU. Absent means the product of the parallel sizes.",
         ),
     ] = None
     resource_name: Annotated[
@@ -255,7 +255,8 @@ def _within_limit(name: str) -> Rule:
         return low is None or high is None or quantity(low) <= quantity(high)
 
     return Rule(
-        f"!has(self.requests) || !has(self.limits) || !has(self.requests.{cel}) || !has(self.limits.{cel}) || "
+        f"!has(self.requests) || !has(self.limits) || "
+        f"!has(self.requests.{cel}) || !has(self.limits.{cel}) || "
         f"!quantity(string(self.requests.{cel})).isGreaterThan(quantity(string(self.limits.{cel})))",
         f"`requests.{name}` must not be greater than `limits.{name}`",
         holds,
@@ -452,7 +453,7 @@ class Rollout(Model):
     type: Annotated[
         Literal["RollingUpdate", "Recreate"],
         Field(
-            description="RollingUpdate starts new pods first; Recreate ends the old ones first: no spare GPU needed."
+            description="RollingUpdate starts new pods first; Recreate ends the old ones first and needs no spare GPU."
         ),
     ] = "RollingUpdate"
     rolling_update: Annotated[
@@ -494,7 +495,7 @@ class VLLMModelSpec(Model):
             "!has(self.sharedMemory) || !has(self.resources) || !has(self.resources.limits) || "
             "!has(self.resources.limits.memory) || !quantity(string(self.sharedMemory.sizeLimit))"
             ".isGreaterThan(quantity(string(self.resources.limits.memory)))",
-            "`sharedMemory.sizeLimit` must not be greater than `resources.limits.memory`, of which it is a part",
+            "`sharedMemory.sizeLimit` must not be greater than `resources.limits.memory`, of which it is part",
             _shared_memory_fits,
             ".sharedMemory.sizeLimit",
         ),
@@ -519,8 +520,8 @@ class VLLMModelSpec(Model):
     engine_args: Annotated[
         EngineArgs | None,
         Field(
-            description="vLLM's engine arguments by vLLM's own names, with JSON values. The operator checks them "
-            "against the vLLM version of the image."
+            description="vLLM's engine arguments by vLLM's own names, with JSON values. The operator checks "
+            "them against the vLLM version of the image."
         ),
     ] = None
     adapters: Annotated[

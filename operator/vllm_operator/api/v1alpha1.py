@@ -25,8 +25,8 @@ NAME_RULES: Final = (
     ),
     Rule(
         _NAME.cel.replace("self.", "self.metadata.name.", 1),
-        "must consist of lower case letters, digits or '-', start with a letter and end with a letter or digit: "
-        "a Service has this name",
+        "must consist of lower case letters, digits or '-', start with a letter and end with a letter or "
+        "digit: a Service has this name",
         _NAME.holds,
         ".metadata.name",
     ),

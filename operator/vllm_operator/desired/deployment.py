@@ -11,7 +11,7 @@ from vllm_operator.desired.pod import REPOSITORY_VOLUME
 
 #: ReplicaSets kept for `kubectl rollout undo`-like looks back; each keeps its ConfigMap alive.
 REVISION_HISTORY_LIMIT: Final = 2
-#: Scheduling, a node that an autoscaler must add first, and the pull of a large image, before a load even starts.
+#: Scheduling, a node that an autoscaler must add, and the pull of a large image, before a load even starts.
 _BEFORE_START_SECONDS: Final = 1200
 
 

@@ -1,4 +1,4 @@
-"""Names, labels and owners of the children, and the canonical form in which things are compared and hashed."""
+"""Names, labels and owners of the children, and the canonical form in which things are hashed."""
 
 import hashlib
 import json
@@ -39,7 +39,7 @@ def metadata(identity: ModelIdentity, name: str) -> dict[str, Any]:
                 "name": identity.name,
                 "uid": identity.uid,
                 "controller": True,
-                # Deleting the model must not wait for the child; blocking would also need a right on finalizers.
+                # Deleting the model must not wait for the child; that would need a right on finalizers.
                 "blockOwnerDeletion": False,
             }
         ],

@@ -204,7 +204,7 @@ def _has_lora(spec: VLLMModelSpec) -> bool:
 
 
 def _mounted_adapters(spec: VLLMModelSpec) -> list[tuple[str, str, Source]]:
-    """Volume name, adapter name and source of each adapter that is a volume; the order given does not matter."""
+    """Volume name, adapter name and source of each adapter on a volume; the order given does not matter."""
     adapters = sorted(
         (a for a in spec.adapters if not a.source.hugging_face), key=lambda adapter: adapter.name
     )

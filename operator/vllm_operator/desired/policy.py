@@ -13,15 +13,18 @@ from vllm_operator.settings import Settings
 #: Harmless by themselves: none names code, a file, a host or a device of another pod.
 ALLOWED_ENV: Final = frozenset(
     {
-        "CUDA_DEVICE_ORDER", "CUDA_LAUNCH_BLOCKING", "HF_HUB_DISABLE_XET", "HF_HUB_DOWNLOAD_TIMEOUT",
-        "HF_HUB_ETAG_TIMEOUT", "HF_HUB_OFFLINE", "HF_XET_HIGH_PERFORMANCE", "MALLOC_ARENA_MAX", "NCCL_CUMEM_ENABLE",
-        "NCCL_DEBUG", "NCCL_IB_DISABLE", "NCCL_P2P_DISABLE", "NCCL_P2P_LEVEL", "NCCL_SHM_DISABLE", "OMP_NUM_THREADS",
-        "PYTORCH_ALLOC_CONF", "PYTORCH_CUDA_ALLOC_CONF", "TOKENIZERS_PARALLELISM", "TORCH_NCCL_ASYNC_ERROR_HANDLING",
-        "TRANSFORMERS_OFFLINE", "TZ", "VLLM_ALLOW_LONG_MAX_MODEL_LEN", "VLLM_CPU_KVCACHE_SPACE",
-        "VLLM_CPU_NUM_OF_RESERVED_CPU", "VLLM_CPU_OMP_THREADS_BIND", "VLLM_CPU_SGL_KERNEL",
-        "VLLM_ENABLE_V1_MULTIPROCESSING", "VLLM_ENGINE_ITERATION_TIMEOUT_S", "VLLM_EXECUTE_MODEL_TIMEOUT_SECONDS",
+        "CUDA_DEVICE_ORDER", "CUDA_LAUNCH_BLOCKING", "HF_HUB_DISABLE_XET",
+        "HF_HUB_DOWNLOAD_TIMEOUT", "HF_HUB_ETAG_TIMEOUT", "HF_HUB_OFFLINE",
+        "HF_XET_HIGH_PERFORMANCE", "MALLOC_ARENA_MAX", "NCCL_CUMEM_ENABLE", "NCCL_DEBUG",
+        "NCCL_IB_DISABLE", "NCCL_P2P_DISABLE", "NCCL_P2P_LEVEL", "NCCL_SHM_DISABLE",
+        "OMP_NUM_THREADS", "PYTORCH_ALLOC_CONF", "PYTORCH_CUDA_ALLOC_CONF",
+        "TOKENIZERS_PARALLELISM", "TORCH_NCCL_ASYNC_ERROR_HANDLING", "TRANSFORMERS_OFFLINE", "TZ",
+        "VLLM_ALLOW_LONG_MAX_MODEL_LEN", "VLLM_CPU_KVCACHE_SPACE", "VLLM_CPU_NUM_OF_RESERVED_CPU",
+        "VLLM_CPU_OMP_THREADS_BIND", "VLLM_CPU_SGL_KERNEL", "VLLM_ENABLE_V1_MULTIPROCESSING",
+        "VLLM_ENGINE_ITERATION_TIMEOUT_S", "VLLM_EXECUTE_MODEL_TIMEOUT_SECONDS",
         "VLLM_LOG_STATS_INTERVAL", "VLLM_LOGGING_LEVEL", "VLLM_RPC_TIMEOUT", "VLLM_SKIP_P2P_CHECK",
-        "VLLM_SLEEP_WHEN_IDLE", "VLLM_USE_DEEP_GEMM", "VLLM_USE_FLASHINFER_SAMPLER", "VLLM_WORKER_MULTIPROC_METHOD",
+        "VLLM_SLEEP_WHEN_IDLE", "VLLM_USE_DEEP_GEMM", "VLLM_USE_FLASHINFER_SAMPLER",
+        "VLLM_WORKER_MULTIPROC_METHOD",
     }
 )  # fmt: skip
 _COMMIT: Final = re.compile(r"[0-9a-f]{40}")
@@ -33,7 +36,7 @@ def image_allowed(image: str, settings: Settings) -> bool:
 
 
 def _covers(entry: str, image: str) -> bool:
-    """A glob matches the whole image; a prefix ends where a part ends: `host/team` is not `host/team-evil`."""
+    """A glob matches the whole image, a prefix whole parts: `host/team` is not `host/team-evil`."""
     if any(character in entry for character in "*?["):
         return fnmatchcase(image, entry)
     if not image.startswith(entry):
@@ -48,7 +51,7 @@ def problems(spec: VLLMModelSpec, settings: Settings, *, image: str) -> Iterator
     if spec.runtime.image and not image_allowed(image, settings):
         yield Problem(
             Reason.IMAGE_NOT_ALLOWED,
-            f"spec.runtime.image: '{image}' is not on the administrator's list. Remedy: remove the field to use "
+            f"spec.runtime.image: '{image}' is not on the administrator's list; remove the field to use "
             f"'{settings.runtime_image}', or have the image allowed (`allowedImages`)",
         )
     yield from _env_problems(spec, settings)
@@ -77,7 +80,7 @@ def _env_problems(spec: VLLMModelSpec, settings: Settings) -> Iterator[Problem]:
         elif name not in ALLOWED_ENV and name not in settings.allowed_env:
             yield Problem(
                 Reason.INVALID_SPEC,
-                f"{path}: '{name}' is not on the list of allowed variables. Remedy: remove it, or have it "
+                f"{path}: '{name}' is not on the list of allowed variables; remove it, or have it "
                 "allowed by the administrator (`allowedEnv`)",
             )
         if "\0" in variable.value:
@@ -107,7 +110,7 @@ def _class_problems(spec: VLLMModelSpec, settings: Settings) -> Iterator[Problem
         if name and name not in allowed:
             yield Problem(
                 Reason.INVALID_SPEC,
-                f"spec.scheduling.{field}: '{name}' is not on the administrator's list. Remedy: remove it, or have "
+                f"spec.scheduling.{field}: '{name}' is not on the administrator's list; remove it, or have "
                 f"it allowed (`{setting}`)",
             )
 
@@ -117,10 +120,10 @@ def warnings(spec: VLLMModelSpec) -> Iterator[str]:
     needed = spec.engine_args.world_size() if spec.engine_args else 1
     if (idle := gpu_count(spec) - needed) > 0:
         noun = "GPU" if idle == 1 else "GPUs"
-        yield f"spec.gpus.count: {idle} {noun} will stay idle: the parallel sizes in `engineArgs` use {needed}"
+        yield f"spec.gpus.count: {idle} {noun} will stay idle: the parallel sizes use {needed}"
     cache = spec.cache
     if cache and cache.persistent_volume_claim and spec.replicas > 1:
         yield (
-            f"spec.cache: claim '{cache.persistent_volume_claim.claim_name}' is shared by all {spec.replicas} "
-            "replicas: with access mode ReadWriteOnce they must all run on one node"
+            f"spec.cache: claim '{cache.persistent_volume_claim.claim_name}' is shared by all "
+            f"{spec.replicas} replicas: with access mode ReadWriteOnce they must all run on one node"
         )

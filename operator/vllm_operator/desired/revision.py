@@ -1,7 +1,7 @@
 """A revision: an accepted spec made into all that its pods need, and its form as a ControllerRevision.
 
-Children are always applied from a revision, so that a bad spec, an operator upgrade or a changed default image
-changes no running pod. It is the operator's only memory, and it is in the cluster.
+Children are always applied from a revision, so that a bad spec, an operator upgrade or a changed default
+image changes no running pod. It is the operator's only memory, and it is in the cluster.
 """
 
 import json
@@ -37,7 +37,7 @@ class RevisionUnreadable(Exception):
 
 @dataclass(frozen=True, slots=True)
 class ProbeSettings:
-    """How pods are probed. `auto`: generate, and embed where the backend says that the model cannot generate."""
+    """How pods are probed. `auto`: generate, and embed where the backend says that the model cannot."""
 
     kind: Literal["auto", "generate", "embed"] = "auto"
     prompt: str = "Hello"
@@ -127,8 +127,8 @@ def newest(objects: Iterable[Mapping[str, Any]]) -> tuple[Revision, int] | None:
 def accept(model: VLLMModel, settings: Settings, *, current: Revision | None) -> Revision:
     """The revision that `model` asks for; SpecRejected with all problems if it must not run.
 
-    `current` is the newest stored revision. Where nothing that reaches a pod has changed in the spec, its pods are
-    kept as they were rendered, unless the administrator wants new images and renderings rolled at once.
+    `current` is the newest stored revision. Where nothing that reaches a pod has changed in the spec, its pods
+    are kept as they were rendered, unless the administrator wants new images and renderings rolled at once.
     """
     spec, fingerprint = model.spec, accepted_from(model.spec)
     kept = (

@@ -1,4 +1,4 @@
-"""The Events that a status gives rise to. Pure: their names say what they are about, so each is posted once."""
+"""The Events that the facts give rise to. Pure: a name says what an Event is about, so each is posted once."""
 
 import hashlib
 from collections.abc import Iterator
@@ -26,7 +26,7 @@ class _Subject(NamedTuple):
 
 
 def events(inputs: StatusInputs, now: datetime, *, reporter: str) -> tuple[dict[str, Any], ...]:
-    """All Events for the facts as they are; those whose names exist in the cluster have been posted before."""
+    """All Events for the facts as they are; those whose names exist in the cluster were posted before."""
     facts = read(inputs, now)
     found = (*_from_spec(facts), *_from_pods(facts), *_from_revision(facts))
     return tuple(_event(subject, inputs, now, reporter) for subject in found)

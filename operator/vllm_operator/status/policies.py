@@ -1,4 +1,4 @@
-"""The ordered checks from which Ready and its parts follow: each looks at the facts and finds one thing, or nothing.
+"""The ordered checks from which Ready and its parts follow: each finds one thing in the facts, or nothing.
 
 The first finding of a chain wins, so a chain is ordered from the root cause to what merely follows from it.
 """
@@ -94,7 +94,7 @@ def pod_cannot_run(facts: Facts) -> Finding | None:
     return Finding("False", cause.reason, text, stalled=cause.final)
 
 
-#: Of two pods' causes, the one that says more about the model comes first; the rest are about where a pod runs.
+#: Of two pods' causes, the one that says more about the model comes first; these are about where a pod runs.
 _ABOUT_THE_NODE: Final = (
     Reason.CONTAINER_CRASHED,
     Reason.SECRET_NOT_FOUND,
@@ -143,7 +143,7 @@ def pods_to_come(facts: Facts) -> Finding | None:
     running = [pod for pod in facts.updated if pod.running or pod.ready]
     if facts.updating and len(running) >= facts.wanted:
         return None
-    # Of a rolling update the old pods still make up the number, so this is where it stays until the last step.
+    # Until its last step a rolling update stays here: old pods make up the number.
     return _under_way(facts, Reason.PENDING)
 
 

@@ -29,17 +29,23 @@ ADVICE: Final[Mapping[Reason, Advice]] = {
     Reason.PAUSED: Advice("The model is paused", "set `spec.paused` to false to go on"),
     # The spec
     Reason.INVALID_SPEC: Advice("The spec is invalid", "correct the fields named here"),
-    Reason.INVALID_ENGINE_ARGS: Advice("vLLM does not accept the engine arguments", "correct `spec.engineArgs`"),
+    Reason.INVALID_ENGINE_ARGS: Advice(
+        "vLLM does not accept the engine arguments", "correct `spec.engineArgs`"
+    ),
     Reason.ENGINE_ARG_NOT_PERMITTED: Advice(
         "An engine argument needs the administrator's permission", "remove it or ask for permission"
     ),
-    Reason.IMAGE_NOT_ALLOWED: Advice("The image is not allowed", "use an image that the administrator allows"),
+    Reason.IMAGE_NOT_ALLOWED: Advice(
+        "The image is not allowed", "use an image that the administrator allows"
+    ),
     Reason.NAME_CONFLICT: Advice(
-        "An object of someone else has the name of a child", "delete or rename that object, or rename the VLLMModel"
+        "An object of someone else has the name of a child",
+        "delete or rename that object, or rename the VLLMModel",
     ),
     # The probe
     Reason.PROBE_FAILED: Advice(
-        "The probe's inference failed", "look at the pod's log, and at `spec.probe` if it asks for what the model cannot do"
+        "The probe's inference failed",
+        "look at the pod's log; check that `spec.probe` asks for what the model can do",
     ),
     Reason.PROBE_TIMEOUT: Advice(
         "The probe's inference did not end in time",
@@ -54,7 +60,9 @@ ADVICE: Final[Mapping[Reason, Advice]] = {
         "use an image with Triton and the vLLM backend",
     ),
     # What the pod refers to
-    Reason.SECRET_NOT_FOUND: Advice("A Secret or a key of it is missing", "create it; the pod then starts by itself"),
+    Reason.SECRET_NOT_FOUND: Advice(
+        "A Secret or a key of it is missing", "create it; the pod then starts by itself"
+    ),
     Reason.PERSISTENT_VOLUME_CLAIM_NOT_FOUND: Advice(
         "A PersistentVolumeClaim is missing", "create it; the pod then starts by itself"
     ),
@@ -64,22 +72,29 @@ ADVICE: Final[Mapping[Reason, Advice]] = {
     Reason.CONFIG_REFERENCE_MISSING: Advice("The container cannot be configured", "create what is missing"),
     # Files
     Reason.MODEL_FILES_MISSING: Advice("Files of the model are missing", "check `path` in `spec.source`"),
-    Reason.MODEL_FILES_UNREADABLE: Advice("Files of the model cannot be read", "make them readable for user ID 1000"),
+    Reason.MODEL_FILES_UNREADABLE: Advice(
+        "Files of the model cannot be read", "make them readable for user ID 1000"
+    ),
     Reason.MODEL_FILES_CORRUPT: Advice("Files of the model are damaged", "copy or download them again"),
     Reason.WEIGHTS_CORRUPT: Advice("The weights are damaged", "copy or download them again"),
     Reason.UNSAFE_WEIGHTS_FORMAT: Advice(
         "The weights are in a format that can run code", "convert them to safetensors"
     ),
     Reason.ADAPTER_INVALID: Advice("A LoRA adapter cannot be loaded", "check its files and `max_lora_rank`"),
-    Reason.TOKENIZER_INVALID: Advice("The tokenizer cannot be loaded", "add the tokenizer's files to the model"),
-    Reason.MODEL_CONFIG_MISSING: Advice("Triton finds no usable model repository", "report it as a fault of the operator"),
+    Reason.TOKENIZER_INVALID: Advice(
+        "The tokenizer cannot be loaded", "add the tokenizer's files to the model"
+    ),
+    Reason.MODEL_CONFIG_MISSING: Advice(
+        "Triton finds no usable model repository", "report it as a fault of the operator"
+    ),
     # Access
     Reason.MODEL_ACCESS_DENIED: Advice(
         "The Hub refuses access to the model",
         "accept the model's licence and set `spec.source.huggingFace.tokenSecretKeyRef` to a token with access",
     ),
     Reason.MODEL_NOT_FOUND: Advice(
-        "The Hub has no such repository, or shows it only with a token", "check `spec.source.huggingFace.repository`"
+        "The Hub has no such repository, or shows it only with a token",
+        "check `spec.source.huggingFace.repository`",
     ),
     Reason.MODEL_REVISION_NOT_FOUND: Advice(
         "The repository has no such revision", "check `spec.source.huggingFace.revision`"
@@ -98,14 +113,18 @@ ADVICE: Final[Mapping[Reason, Advice]] = {
         "The model cannot be split this way",
         "set `spec.engineArgs.tensor_parallel_size` to a divisor of the attention heads",
     ),
-    Reason.DRIVER_TOO_OLD: Advice("The node's GPU driver is too old", "update the driver or use an older image"),
+    Reason.DRIVER_TOO_OLD: Advice(
+        "The node's GPU driver is too old", "update the driver or use an older image"
+    ),
     Reason.NO_GPU_VISIBLE: Advice(
         "The container sees no GPU", "check the device plugin and `spec.scheduling.runtimeClassName`"
     ),
     Reason.UNSUPPORTED_GPU: Advice(
         "The GPU cannot do what the model needs", "set `spec.engineArgs.dtype` to 'half' or use another GPU"
     ),
-    Reason.UNSUPPORTED_ARCHITECTURE: Advice("This vLLM does not know the model's architecture", "use a newer image"),
+    Reason.UNSUPPORTED_ARCHITECTURE: Advice(
+        "This vLLM does not know the model's architecture", "use a newer image"
+    ),
     Reason.REMOTE_CODE_REQUIRED: Advice(
         "The model brings code that must be run",
         "have `trust_remote_code` permitted, set it, and pin `revision` to a commit",
@@ -113,8 +132,12 @@ ADVICE: Final[Mapping[Reason, Advice]] = {
     Reason.QUANTIZATION_MISMATCH: Advice(
         "The quantization asked for is not the model's", "remove `spec.engineArgs.quantization`"
     ),
-    Reason.TASK_UNSUPPORTED: Advice("The model cannot do this task", "use another model or set `spec.engineArgs.runner`"),
-    Reason.BACKEND_MISSING: Advice("The image has no vLLM backend", "use an image with Triton and the vLLM backend"),
+    Reason.TASK_UNSUPPORTED: Advice(
+        "The model cannot do this task", "use another model or set `spec.engineArgs.runner`"
+    ),
+    Reason.BACKEND_MISSING: Advice(
+        "The image has no vLLM backend", "use an image with Triton and the vLLM backend"
+    ),
     Reason.BACKEND_VERSION_MISMATCH: Advice(
         "The image's backend and vLLM do not fit together", "use an image that was built as a whole"
     ),
@@ -133,24 +156,33 @@ ADVICE: Final[Mapping[Reason, Advice]] = {
     Reason.HOST_OUT_OF_MEMORY: Advice(
         "The container ran out of memory", "raise `spec.resources.limits.memory`; shared memory counts"
     ),
-    Reason.DISK_FULL: Advice("The disk is full", "raise the size of `spec.cache` or the ephemeral-storage limit"),
+    Reason.DISK_FULL: Advice(
+        "The disk is full", "raise the size of `spec.cache` or the ephemeral-storage limit"
+    ),
     Reason.SHARED_MEMORY_TOO_SMALL: Advice(
         "The shared memory is too small", "raise `spec.sharedMemory.sizeLimit`, and the memory limit with it"
     ),
     Reason.NCCL_ERROR: Advice(
-        "The GPUs cannot talk to each other", "set NCCL_DEBUG=INFO in `spec.runtime.env` and look at the pod's log"
+        "The GPUs cannot talk to each other",
+        "set NCCL_DEBUG=INFO in `spec.runtime.env` and look at the pod's log",
     ),
     Reason.NCCL_TIMEOUT: Advice(
-        "A transfer between GPUs did not end", "set NCCL_DEBUG=INFO in `spec.runtime.env` and look at the pod's log"
+        "A transfer between GPUs did not end",
+        "set NCCL_DEBUG=INFO in `spec.runtime.env` and look at the pod's log",
     ),
     Reason.CUDA_FAULT: Advice("A GPU is faulty", "cordon the node and have the GPU checked"),
     # The process and the pod
-    Reason.ENGINE_HUNG: Advice("The engine hangs", "delete the pod once; if it comes back, check GPU and driver"),
+    Reason.ENGINE_HUNG: Advice(
+        "The engine hangs", "delete the pod once; if it comes back, check GPU and driver"
+    ),
     Reason.ENGINE_DEAD: Advice("The engine died", "look at the pod's previous log for what came before"),
-    Reason.PYTHON_STUB_DIED: Advice("The backend's process died", "look at the pod's previous log for what came before"),
+    Reason.PYTHON_STUB_DIED: Advice(
+        "The backend's process died", "look at the pod's previous log for what came before"
+    ),
     Reason.STUB_TIMEOUT: Advice("The backend's process did not start in time", "give the pod more CPU"),
     Reason.PROBE_KILLED: Advice(
-        "The kubelet ended the container because its probe failed", "raise `spec.runtime.startupTimeoutSeconds`"
+        "The kubelet ended the container because its probe failed",
+        "raise `spec.runtime.startupTimeoutSeconds`",
     ),
     Reason.IMAGE_PULL_FAILED: Advice(
         "An image cannot be pulled", "check the reference, its platforms and `spec.runtime.imagePullSecrets`"
@@ -162,7 +194,7 @@ ADVICE: Final[Mapping[Reason, Advice]] = {
         "The cluster refuses to create the pods", "change the quota or policy named here, or the spec"
     ),
     Reason.CONTAINER_CRASHED: Advice("The container crashed", "look at the pod's previous log"),
-}  # fmt: skip
+}
 
 #: Crashes that only a change of the spec can cure: configuration, capability and architecture; not network,
 #: Secrets, nodes, or what another process does to a GPU.
@@ -185,7 +217,7 @@ SPEC_CURABLE: Final = frozenset(
 
 
 def message(reason: Reason, *, pod: str = "", excerpt: str = "", remedy: str = "") -> str:
-    """`<what> on pod <p>: <excerpt>. Remedy: <one action>. See <docs>#<Reason>`, without the parts that are empty."""
+    """`<what> on pod <p>: <excerpt>. Remedy: <one action>. See <docs>#<Reason>`, without empty parts."""
     advice = ADVICE[reason]
     text = advice.what + (f" on pod {pod}" if pod else "")
     if excerpt:
