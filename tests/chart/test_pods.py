@@ -64,7 +64,6 @@ def test_every_pod_meets_the_restricted_standard(objects: list[Manifest]) -> Non
 
 def test_every_container_has_a_read_only_root_and_bounds(objects: list[Manifest]) -> None:
     for spec in pod_specs(objects).values():
-        assert spec["enableServiceLinks"] is False
         for container in spec["containers"]:
             assert container["securityContext"]["readOnlyRootFilesystem"] is True
             assert "memory" in container["resources"]["limits"]
@@ -76,6 +75,17 @@ def test_only_the_operator_gets_a_token(objects: list[Manifest]) -> None:
     specs = pod_specs(objects)
     assert specs["Deployment/vllm-operator"]["automountServiceAccountToken"] is True
     assert specs["Pod/vllm-operator-test"]["automountServiceAccountToken"] is False
+
+
+def test_the_operators_environment_is_its_settings_alone(objects: list[Manifest]) -> None:
+    """A Service of the same name would otherwise set variables that begin like the operator's own."""
+    assert pod_specs(objects)["Deployment/vllm-operator"]["enableServiceLinks"] is False
+
+
+def test_helms_test_asks_the_charts_own_service(objects: list[Manifest]) -> None:
+    (container,) = pod_specs(objects)["Pod/vllm-operator-test"]["containers"]
+    service = one(objects, "Service")["metadata"]["name"]
+    assert container["args"][-1] == service.upper().replace("-", "_") + "_SERVICE_HOST"
 
 
 def test_probes_ask_health_and_readiness() -> None:
