@@ -1,0 +1,239 @@
+"""The only module that knows vLLM: everything that moves between its versions is here.
+
+Written for vLLM 0.26 to 0.33 (V1 engine, `AsyncLLM`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import msgspec
+import vllm
+from pydantic import TypeAdapter, ValidationError
+from vllm.engine.arg_utils import AsyncEngineArgs
+from vllm.lora.request import LoRARequest
+from vllm.pooling_params import PoolingParams
+from vllm.renderers.inputs.preprocess import parse_model_prompt
+from vllm.renderers.params import ChatParams
+from vllm.sampling_params import RequestOutputKind, SamplingParams
+from vllm.usage.usage_lib import UsageContext
+from vllm.v1.engine.async_llm import AsyncLLM
+from vllm.v1.engine.exceptions import EngineDeadError
+
+from .errors import Kind, RequestFailed, generating, invalid, unhealthy
+
+VERSION: str = vllm.__version__
+
+# Fields of SamplingParams that are this backend's or vLLM's own business.
+_NOT_FOR_CLIENTS = frozenset({"output_kind", "skip_clone", "output_text_buffer_length", "stream_interval"})
+_SAMPLING = TypeAdapter(SamplingParams)
+SAMPLING_NAMES: frozenset[str] = frozenset(
+    field.name
+    for field in msgspec.structs.fields(SamplingParams)
+    if not field.name.startswith("_") and field.name not in _NOT_FOR_CLIENTS
+)
+
+Sink = Callable[[Any], None]
+
+
+def argument_fields() -> dict[str, Any]:
+    """Return the names of the engine's arguments with their declared types."""
+    return {field.name: field.type for field in dataclasses.fields(AsyncEngineArgs)}
+
+
+def one_line(error: BaseException) -> str:
+    """Return an error's text as one line."""
+    if isinstance(error, ValidationError):
+        parts = []
+        for detail in error.errors(include_url=False, include_context=False):
+            where = ".".join(str(part) for part in detail["loc"] if isinstance(part, (str, int)))
+            text = detail["msg"].removeprefix("Value error, ").rstrip(".")
+            parts.append(f"`{where}`: {text}" if where else text)
+        return "; ".join(dict.fromkeys(parts)) + "."
+    return " ".join(str(error).split()) or type(error).__name__
+
+
+def translate(error: BaseException) -> RequestFailed | None:
+    """Return the client's error for one of vLLM's, or None if it is not one a client should read."""
+    if isinstance(error, RequestFailed):
+        return error
+    if isinstance(error, EngineDeadError):
+        return unhealthy()
+    names = {base.__name__ for base in type(error).__mro__}
+    if "VLLMNotFoundError" in names:
+        return generating(Kind.NOT_FOUND, one_line(error))
+    if names & {"VLLMClientError", "ValueError", "TypeError", "OverflowError", "NotImplementedError"}:
+        return invalid(one_line(error))
+    if getattr(error, "http_status", None) is not None:
+        return generating(Kind.UNAVAILABLE, one_line(error))
+    return None
+
+
+def sampling_params(values: Mapping[str, Any], *, stream: bool, cumulative_logprob: bool) -> SamplingParams:
+    """Build the engine's sampling parameters; raises `RequestFailed` naming what is wrong."""
+    try:
+        params: SamplingParams = _SAMPLING.validate_python(dict(values))
+    except (ValidationError, ValueError, TypeError) as error:
+        raise invalid(one_line(error)) from None
+    params.output_kind = RequestOutputKind.DELTA if stream else RequestOutputKind.FINAL_ONLY
+    if cumulative_logprob and params.logprobs is None:
+        # Zero extra tokens: only what the sampled one's probability needs.
+        params.logprobs = 0
+    return params
+
+
+def pooling_params(task: str, values: Mapping[str, Any]) -> PoolingParams:
+    """Build the engine's pooling parameters."""
+    try:
+        return PoolingParams(task=task, **values)  # type: ignore[arg-type]
+    except (TypeError, ValueError) as error:
+        raise invalid(one_line(error)) from None
+
+
+class Handle:
+    """A request inside the engine, to be aborted by."""
+
+    __slots__ = ("request_id",)
+
+    def __init__(self, request_id: str) -> None:
+        self.request_id = request_id
+
+
+class Engine:
+    """A running vLLM engine. All methods but the properties belong to the event loop's thread."""
+
+    def __init__(self, llm: AsyncLLM, tasks: tuple[str, ...]) -> None:
+        self._llm = llm
+        self.tasks = tasks
+        self._config = llm.vllm_config
+
+    @classmethod
+    async def start(cls, arguments: Mapping[str, Any], stat_loggers: list[Any] | None) -> Engine:
+        """Start the engine process and wait until it has loaded the model."""
+        args = AsyncEngineArgs(**arguments)
+        config = args.create_engine_config(usage_context=UsageContext.OPENAI_API_SERVER)
+        llm = AsyncLLM.from_vllm_config(
+            config,
+            usage_context=UsageContext.OPENAI_API_SERVER,
+            stat_loggers=stat_loggers,
+            enable_log_requests=args.enable_log_requests,
+            aggregate_engine_logging=args.aggregate_engine_logging,
+            # Without a consumer the per-step statistics are work for nothing.
+            disable_log_stats=True,
+        )
+        return cls(llm, tuple(await llm.get_supported_tasks()))
+
+    @property
+    def errored(self) -> bool:
+        """Whether the engine is dead."""
+        return bool(self._llm.errored)
+
+    @property
+    def revision(self) -> str | None:
+        """The commit of the model on the hub, where it is known."""
+        return getattr(self._config.model_config.hf_config, "_commit_hash", None) or None
+
+    @property
+    def is_encoder_decoder(self) -> bool:
+        """Whether prompts have an encoder part (such models cannot be warmed up with text alone)."""
+        return bool(self._config.model_config.is_encoder_decoder)
+
+    @property
+    def unfinished(self) -> int:
+        """How many requests (each sequence counts) the engine's front end holds."""
+        return int(self._llm.output_processor.get_num_unfinished_requests())
+
+    def death(self) -> str:
+        """Say how the engine's process ended, as far as it can be known."""
+        manager = getattr(self._llm.engine_core.resources, "engine_manager", None)
+        codes = [
+            process.exitcode for process in getattr(manager, "processes", ()) if process.exitcode is not None
+        ]
+        return f"engine process ended with exit code {codes[0]}" if codes else "engine stopped answering"
+
+    async def check_health(self) -> None:
+        """Raise if the engine is unhealthy."""
+        await self._llm.check_health()
+
+    async def render_text(self, text: str, images: list[Any] | None = None) -> Any:
+        """Tokenise a prompt, with its images if there are any, off the event loop."""
+        prompt: dict[str, Any] = {"prompt": text}
+        if images:
+            prompt["multi_modal_data"] = {"image": images}
+        return await self._render(prompt)
+
+    async def render_tokens(self, token_ids: list[int]) -> Any:
+        """Prepare a prompt that is tokenised already."""
+        return await self._render({"prompt_token_ids": token_ids})
+
+    async def _render(self, prompt: dict[str, Any]) -> Any:
+        parsed = parse_model_prompt(self._config.model_config, prompt)
+        (rendered,) = await self._llm.renderer.render_cmpl_async([parsed])
+        return rendered
+
+    async def render_chat(self, messages: list[Any], template_arguments: Mapping[str, Any]) -> Any:
+        """Apply the model's chat template to messages and tokenise the result."""
+        params = ChatParams(
+            chat_template_kwargs={"add_generation_prompt": True, "tokenize": False, **template_arguments}
+        )
+        _, (rendered,) = await self._llm.renderer.render_chat_async([messages], params)
+        return rendered
+
+    async def submit(
+        self,
+        request_id: str,
+        prompt: Any,
+        params: SamplingParams | PoolingParams,
+        sink: Sink,
+        *,
+        lora: LoRARequest | None = None,
+        priority: int = 0,
+    ) -> Handle:
+        """Give a request to the engine; `sink` is called for every output and for the engine's error.
+
+        The collector that vLLM makes for each request would wake a task for every token and merge what
+        that task is late for. Its `put` is replaced: outputs go from vLLM's output loop straight to
+        the sink, which must not raise.
+        """
+        collector = await self._llm.add_request(
+            request_id, prompt, params, lora_request=lora, priority=priority
+        )
+        collector.put = sink
+        early = collector.output
+        if early is not None:
+            collector.output = None
+            sink(early)
+        return Handle(collector.request_id)
+
+    async def abort(self, handle: Handle) -> None:
+        """Make the engine drop a request."""
+        await self._llm.abort(handle.request_id, internal=True)
+
+    async def add_lora(self, lora: LoRARequest) -> None:
+        """Load an adapter."""
+        await self._llm.add_lora(lora)
+
+    async def remove_lora(self, lora: LoRARequest) -> None:
+        """Unload an adapter."""
+        await self._llm.remove_lora(lora.lora_int_id)
+
+    def shutdown(self, timeout: float) -> None:
+        """Stop the engine's processes."""
+        self._llm.shutdown(timeout=timeout)
+
+
+def lora_request(name: str, number: int, path: str) -> LoRARequest:
+    """Describe an adapter to the engine."""
+    return LoRARequest(lora_name=name, lora_int_id=number, lora_path=path)
+
+
+async def cancel_tasks() -> None:
+    """Cancel what still runs on this loop, so that closing it warns of nothing."""
+    mine = asyncio.current_task()
+    tasks = [task for task in asyncio.all_tasks() if task is not mine]
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)

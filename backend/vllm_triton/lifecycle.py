@@ -1,0 +1,123 @@
+"""Loads the model, keeps it, and ends it: the threads, the event loop and their order."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import itertools
+import os
+import threading
+from pathlib import Path
+from typing import Any
+
+import triton_python_backend_utils as pb_utils
+
+from . import configuration, health, log, supervision
+from .cancellation import CancellationPoller
+from .configuration import Settings
+from .errors import Kind, RequestFailed, internal
+from .requests import decode
+from .responses import Senders
+
+_SHUTDOWN = RequestFailed(Kind.UNAVAILABLE, "the model is being unloaded")
+_ENGINE_STOP_SECONDS = 5.0
+_FLUSH_SECONDS = 3.0
+
+
+class LoadedModel:
+    """A model from Triton's `initialize` to its `finalize`."""
+
+    def __init__(self, args: dict[str, str]) -> None:
+        directory = Path(pb_utils.get_model_dir())
+        self._settings = settings = configuration.read_settings(args, directory)
+        arguments = configuration.read_engine_arguments(directory)
+        devices = configuration.choose_devices(settings, arguments)
+        if devices is not None:
+            os.environ["CUDA_VISIBLE_DEVICES"] = devices
+        # Before vLLM starts anything, so that all of it is born into the group that the watchdog ends.
+        supervision.start_watchdog()
+        self._closing = False
+        self._numbers = itertools.count(1)
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._run_loop, name="vllm-event-loop", daemon=True)
+        self._thread.start()
+        self._senders = Senders(settings.sender_threads)
+        try:
+            self._load(arguments)
+        except BaseException:
+            self._stop_loop()
+            raise
+        self._poller = CancellationPoller(self._service.open, self._cancel)
+        # What is loaded by now lives until the end: keep the garbage collector from walking it again.
+        gc.collect()
+        gc.freeze()
+        gc.set_threshold(50_000, 20, 50)
+        log.info(f"model {settings.name} is ready (vLLM {self._vllm_version})")
+
+    def _load(self, arguments: dict[str, Any]) -> None:
+        from . import engine as vllm_engine
+        from .serving import start
+
+        checked = configuration.check_engine_arguments(
+            arguments, vllm_engine.argument_fields(), vllm_engine.VERSION
+        )
+        self._vllm_version = vllm_engine.VERSION
+        self._service = self._call(start(self._loop, self._settings, checked, self._senders))
+        self._watch = asyncio.run_coroutine_threadsafe(health.watch(self._service, self._senders), self._loop)
+
+    @property
+    def ready(self) -> bool:
+        """Whether requests can be served now."""
+        return not self._closing and not self._service.engine.errored
+
+    def accept(self, requests: list[Any]) -> None:
+        """Decode requests and pass them on; one that is wrong does not disturb the others."""
+        unavailable = _SHUTDOWN if self._closing else None
+        if unavailable is None and self._settings.check_health:
+            unavailable = health.check(self._call, self._service.engine, self._settings.name)
+        batch = []
+        for request in requests:
+            stream = self._senders.admit(str(next(self._numbers)), request.get_response_sender())
+            asked: Any = unavailable
+            if asked is None:
+                try:
+                    asked = decode(request)
+                except RequestFailed as error:
+                    asked = error
+                except Exception as error:
+                    log.defect(f"request {stream.id} could not be decoded", error)
+                    asked = internal(stream.id)
+            batch.append((stream, asked))
+        self._service.accept(batch)
+
+    def close(self) -> None:
+        """Let requests in flight finish for the drain time, end the rest, stop everything."""
+        self._closing = True
+        if not self._senders.wait_until_sent(self._settings.drain_seconds):
+            log.warning(f"{self._senders.open} requests did not finish within the drain time, ending them")
+            self._loop.call_soon_threadsafe(self._service.fail_all, _SHUTDOWN)
+            self._senders.wait_until_sent(_FLUSH_SECONDS)
+        self._poller.stop()
+        self._watch.cancel()
+        self._call(self._service.stop(_ENGINE_STOP_SECONDS))
+        self._senders.stop(_FLUSH_SECONDS)
+        self._stop_loop()
+        log.info(f"model {self._settings.name} is stopped")
+
+    def _cancel(self, stream: Any) -> None:
+        self._loop.call_soon_threadsafe(self._service.cancel, stream)
+
+    def _run_loop(self) -> None:
+        asyncio.set_event_loop(self._loop)
+        self._loop.run_forever()
+
+    def _call(self, coroutine: Any) -> Any:
+        """Run a coroutine on the loop and wait for its result."""
+        return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result()
+
+    def _stop_loop(self) -> None:
+        from .engine import cancel_tasks
+
+        self._call(cancel_tasks())
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join(_FLUSH_SECONDS)

@@ -1,0 +1,113 @@
+"""Turns a request's parameters into what the engine takes, and says which one is wrong."""
+
+from __future__ import annotations
+
+import difflib
+import json
+import math
+from collections.abc import Collection
+from dataclasses import dataclass
+from typing import Any
+
+from .errors import Kind, RequestFailed, invalid
+
+_MAX_TIMEOUT_SECONDS = 7 * 24 * 3600.0
+
+
+@dataclass(slots=True)
+class Options:
+    """The parameters that are about the request, not about sampling."""
+
+    lora_name: str | None = None
+    priority: int = 0
+    timeout_seconds: float | None = None
+
+
+# Ours first; the rest are the engine's and depend on its version.
+_OPTION_NAMES = ("lora_name", "priority", "timeout_seconds")
+
+
+def split_options(parameters: dict[str, Any], timeout_us: int) -> tuple[Options, dict[str, Any]]:
+    """Take the options of the request out of its parameters; return them and the sampling parameters left."""
+    sampling = dict(parameters)
+    lora_name = sampling.pop("lora_name", None)
+    if lora_name is not None and not isinstance(lora_name, str):
+        raise RequestFailed(Kind.INVALID_ARG, "Invalid sampling_parameters: 'lora_name' must be a string.")
+    priority = _integer("priority", sampling.pop("priority", 0))
+    timeout = sampling.pop("timeout_seconds", None)
+    seconds = timeout_us / 1e6 if timeout_us > 0 else None
+    if timeout is not None:
+        seconds = _positive("timeout_seconds", timeout)
+    return Options(lora_name, priority, seconds), sampling
+
+
+def check_names(parameters: Collection[str], known: Collection[str]) -> None:
+    """Refuse unknown parameter names, all of them at once, each with the nearest valid one."""
+    unknown = [name for name in parameters if name not in known]
+    if unknown:
+        raise invalid("; ".join(unknown_name("sampling parameter", name, known) for name in unknown) + ".")
+
+
+def unknown_name(what: str, name: str, known: Collection[str]) -> str:
+    """Say that a name is unknown, with the nearest valid one where there is one."""
+    candidates = [*known, *(_OPTION_NAMES if what == "sampling parameter" else ())]
+    near = difflib.get_close_matches(name, candidates, n=1, cutoff=0.6)
+    return f"unknown {what} '{name}'" + (f" (did you mean '{near[0]}'?)" if near else "")
+
+
+def normalise(sampling: dict[str, Any]) -> dict[str, Any]:
+    """Accept what clients send as text because their transport only carries scalars."""
+    out = dict(sampling)
+    structured = out.get("structured_outputs")
+    if structured is not None:
+        out["structured_outputs"] = _structured_outputs(structured)
+    for name in ("stop_token_ids", "allowed_token_ids", "logit_bias", "bad_words"):
+        if isinstance(out.get(name), str):
+            out[name] = _json_value(name, out[name])
+    stop = out.get("stop")
+    if isinstance(stop, str) and stop.startswith("[") and stop.endswith("]"):
+        # The generate endpoint's parameters cannot hold lists; a JSON list of strings is taken as one.
+        try:
+            parsed = json.loads(stop)
+        except ValueError:
+            parsed = None
+        if isinstance(parsed, list) and parsed and all(isinstance(item, str) for item in parsed):
+            out["stop"] = parsed
+    return out
+
+
+def _structured_outputs(value: Any) -> dict[str, Any]:
+    """Take the constraint as an object or as its JSON text; keys that clients copy from vLLM's own are dropped."""
+    if isinstance(value, str):
+        value = _json_value("structured_outputs", value)
+    if not isinstance(value, dict):
+        raise invalid("`structured_outputs` must be a JSON object or the text of one.")
+    return {key: item for key, item in value.items() if not key.startswith("_") and item is not None}
+
+
+def _json_value(name: str, text: str) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError:
+        raise invalid(f"`{name}` is not valid JSON.") from None
+
+
+def _integer(name: str, value: Any) -> int:
+    if isinstance(value, str):
+        try:
+            value = int(value)
+        except ValueError:
+            value = None
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise invalid(f"`{name}` must be an integer.")
+    return value
+
+
+def _positive(name: str, value: Any) -> float:
+    try:
+        seconds = float(value)
+    except (TypeError, ValueError):
+        seconds = math.nan
+    if isinstance(value, bool) or not 0 < seconds <= _MAX_TIMEOUT_SECONDS:
+        raise invalid(f"`{name}` must be a positive number of seconds.")
+    return seconds

@@ -1,0 +1,132 @@
+"""Builds the output tensors of a response from what the engine produced."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+import numpy as np
+import triton_python_backend_utils as pb_utils
+
+from .requests import Outputs
+
+_NOT_FINISHED = "None"
+
+
+class SequenceOutput(Protocol):
+    """The new part of one generated sequence (or all of it when not streaming)."""
+
+    index: int
+    text: str
+    token_ids: Sequence[int]
+    cumulative_logprob: float | None
+    logprobs: Any
+    finish_reason: str | None
+
+
+class RequestOutput(Protocol):
+    """What the engine yields for a request."""
+
+    outputs: list[SequenceOutput]
+    prompt_token_ids: list[int] | None
+    finished: bool
+
+
+def strings(name: str, values: Sequence[str]) -> Any:
+    """Build a string tensor of shape [len(values)]."""
+    array = np.empty(len(values), dtype=np.object_)
+    for position, value in enumerate(values):
+        array[position] = value.encode("utf-8", "replace")
+    return pb_utils.Tensor(name, array)
+
+
+class _Delta:
+    """What is new in one sequence since the last response."""
+
+    __slots__ = ("logprobs", "text", "token_ids")
+
+    def __init__(self) -> None:
+        self.text = ""
+        self.token_ids: list[int] = []
+        self.logprobs: list[Any] = []
+
+
+class Sequences:
+    """The state of a request's n sequences: a response always covers all of them, in order.
+
+    A sequence without news has an empty text and no tokens; its finish reason and cumulative log
+    probability stay as last reported, so that the last response is complete.
+    """
+
+    __slots__ = ("_cumulative", "_finish", "_n", "_outputs", "_prefix")
+
+    def __init__(self, n: int, outputs: Outputs, prefix: str) -> None:
+        self._n = n
+        self._outputs = outputs
+        self._prefix = prefix
+        self._finish: list[str] = [_NOT_FINISHED] * n
+        self._cumulative: list[float] = [float("nan")] * n
+
+    def tensors(self, items: Sequence[RequestOutput]) -> list[Any]:
+        """Build the tensors of one response out of one output of the engine, or of several merged."""
+        if self._n == 1 and self._outputs.text_only and not self._prefix:
+            if len(items) == 1:
+                return [strings("text_output", (items[0].outputs[0].text,))]
+            return [strings("text_output", ("".join([item.outputs[0].text for item in items]),))]
+        deltas = [_Delta() for _ in range(self._n)]
+        for item in items:
+            for sequence in item.outputs:
+                self._merge(deltas[sequence.index], sequence)
+        return self._build(deltas, items[-1])
+
+    def _merge(self, delta: _Delta, sequence: SequenceOutput) -> None:
+        delta.text += sequence.text
+        delta.token_ids.extend(sequence.token_ids)
+        if sequence.logprobs:
+            delta.logprobs.extend(sequence.logprobs)
+        if sequence.cumulative_logprob is not None:
+            self._cumulative[sequence.index] = sequence.cumulative_logprob
+        if sequence.finish_reason is not None:
+            self._finish[sequence.index] = str(sequence.finish_reason)
+
+    def _build(self, deltas: Sequence[_Delta], last: RequestOutput) -> list[Any]:
+        wanted = self._outputs
+        prefix = self._prefix
+        tensors = [strings("text_output", [prefix + delta.text for delta in deltas])]
+        if wanted.finish_reason:
+            tensors.append(strings("finish_reason", self._finish))
+        if wanted.cumulative_logprob:
+            tensors.append(
+                pb_utils.Tensor("cumulative_logprob", np.array(self._cumulative, dtype=np.float32))
+            )
+        if wanted.logprobs:
+            tensors.append(strings("logprobs", [_logprobs_json(delta.logprobs) for delta in deltas]))
+        if wanted.num_input_tokens:
+            count = len(last.prompt_token_ids or ())
+            tensors.append(pb_utils.Tensor("num_input_tokens", np.array(count, dtype=np.uint32)))
+        if wanted.num_output_tokens:
+            counts = [len(delta.token_ids) for delta in deltas]
+            tensors.append(pb_utils.Tensor("num_output_tokens", np.array(counts, dtype=np.uint32)))
+        if wanted.token_ids:
+            tensors.append(strings("token_ids", [json.dumps(list(d.token_ids)) for d in deltas]))
+        return tensors
+
+
+def _logprobs_json(logprobs: list[Any]) -> str:
+    """Write the log probabilities of one sequence as the contract has them; "null" if none were requested."""
+    if not logprobs:
+        return "null"
+    return json.dumps(
+        [
+            {
+                str(token_id): {
+                    "logprob": entry.logprob,
+                    "rank": entry.rank,
+                    "decoded_token": entry.decoded_token,
+                }
+                for token_id, entry in position.items()
+            }
+            for position in logprobs
+        ]
+    )
