@@ -68,11 +68,11 @@ def warnings(engine_args: Mapping[str, Any], *, vllm_version: str | None) -> tup
         return ()
     known = schema.known_minors()
     if not vllm_version:
-        return ("The vLLM version of the image is not known, so its engine arguments were not checked.",)
+        return ("The vLLM version of the image is not known, so its engine arguments were not checked",)
     if schema.minor_of(vllm_version) is None:
         return (
             f"This operator knows the engine arguments of vLLM {known[0]} to {known[-1]}, so those for "
-            f"vLLM {vllm_version} were not checked.",
+            f"vLLM {vllm_version} were not checked",
         )
     return ()
 
@@ -117,7 +117,7 @@ def _value(
 ) -> Iterator[Any]:
     """Judge a value, and what is below it where a config class says so; yields it if it is good."""
     if depth > MAX_DEPTH or _too_deep(value):
-        found.invalid(f"`engineArgs.{path}` must be nested at most {MAX_DEPTH} levels deep; flatten it.")
+        found.invalid(f"spec.engineArgs.{path}: must be nested at most {MAX_DEPTH} levels deep; flatten it")
         return
     class_name = types.class_member(entry["type"], known.classes)
     if class_name and isinstance(value, Mapping):
@@ -143,7 +143,7 @@ def _value(
     except types.Refused as refused:
         default = f" (vLLM {known.minor} takes {types.shown(entry['default'])} when it is absent)"
         shown = default if _worth_naming(entry) else ""
-        found.invalid(f"`engineArgs.{path}` must be {refused}{shown}.")
+        found.invalid(f"spec.engineArgs.{path}: must be {refused}{shown}")
 
 
 def _permissions_below(
@@ -188,32 +188,32 @@ def _unknown_argument(name: str, known: schema.Schema) -> str:
     removed, since = history.removed(name), history.since(name)
     remedy = REPLACED.get(name, "")
     if removed and _at_most(removed, known.minor):
-        return f"`engineArgs.{shown}` was removed in vLLM {removed}; {remedy or 'remove it'}."
+        return f"spec.engineArgs.{shown}: was removed in vLLM {removed}; {remedy or 'remove it'}"
     if since and not _at_most(since, known.minor):
         return (
-            f"`engineArgs.{shown}` is new in vLLM {since} and the image runs {known.minor}; "
-            "remove it or use a newer `spec.runtime.image`."
+            f"spec.engineArgs.{shown}: is new in vLLM {since} and the image runs {known.minor}; "
+            "remove it or use a newer `spec.runtime.image`"
         )
-    what = f"`engineArgs.{shown}` is not an argument of vLLM {known.minor}"
+    what = f"spec.engineArgs.{shown}: is not an argument of vLLM {known.minor}"
     if remedy:
-        return f"{what}; {remedy}."
+        return f"{what}; {remedy}"
     near = _nearest(name, known.arguments)
-    return f"{what}; did you mean `{near}`?" if near else f"{what}; remove it."
+    return f"{what}; did you mean `{near}`?" if near else f"{what}; remove it"
 
 
 def _unknown_key(path: str, key: str, fields: Mapping[str, Any], known: schema.Schema) -> str:
     near = _nearest(key, fields)
     listed = ", ".join(f"`{name}`" for name in sorted(fields)[:8])
-    also = f"did you mean `{near}`?" if near else f"it takes {listed}{', ...' if len(fields) > 8 else ''}."
-    return f"`engineArgs.{types.name(path)}` is not a key that vLLM {known.minor} knows; {also}"
+    also = f"did you mean `{near}`?" if near else f"it takes {listed}{', ...' if len(fields) > 8 else ''}"
+    return f"spec.engineArgs.{types.name(path)}: is not a key that vLLM {known.minor} knows; {also}"
 
 
 def _unclassified(path: str) -> str:
     near = _nearest(path, schema.newest().arguments)
     also = f" (did you mean `{near}`?)" if near else ""
     return (
-        f"`engineArgs.{types.name(path)}` is in no vLLM that this operator knows, so it needs "
-        f"the administrator's permission: remove it{also}, or have it added to `permittedEngineArgs`."
+        f"spec.engineArgs.{types.name(path)}: is in no vLLM that this operator knows, so it needs "
+        f"the administrator's permission: remove it{also}, or have it added to `permittedEngineArgs`"
     )
 
 

@@ -21,7 +21,7 @@ def refusal(path: str, value: Any, entry: Mapping[str, Any], permitted: frozense
     if special is not None:
         kind, remedy = special
         if kind == "never":
-            return f"`engineArgs.{path}` {remedy}."
+            return f"spec.engineArgs.{path}: {remedy}"
         if not covers(permitted, path):
             return _ask(path, remedy)
         return None
@@ -31,10 +31,10 @@ def refusal(path: str, value: Any, entry: Mapping[str, Any], permitted: frozense
     use = entry.get("use")
     if kind == "never":
         if use:
-            return f"`engineArgs.{path}` is set by the operator; use {use} instead."
+            return f"spec.engineArgs.{path}: is set by the operator; use {use} instead"
         if _is_default(value, entry):
             return None
-        return f"`engineArgs.{path}` cannot be set: the operator runs each replica in one pod; remove it."
+        return f"spec.engineArgs.{path}: cannot be set: the operator runs each replica in one pod; remove it"
     if _is_default(value, entry) or covers(permitted, path):
         return None
     return _ask(path, "it loads code or a second artifact, opens a file or a connection, or lifts a guard")
@@ -69,15 +69,15 @@ def remote_code(engine_args: Mapping[str, Any], hub_source: bool, revision: str 
     if not revision or not COMMIT.fullmatch(revision):
         named = f"'{revision}'" if revision else "absent"
         yield (
-            "`engineArgs.trust_remote_code` needs `spec.source.huggingFace.revision` to be a 40-character "
-            f"commit id, and it is {named}; copy the commit from the repository's history."
+            "spec.engineArgs.trust_remote_code: needs `spec.source.huggingFace.revision` to be a "
+            f"40-character commit id, and it is {named}; copy the commit from the repository's history"
         )
 
 
 def _ask(path: str, why: str) -> str:
     return (
-        f"`engineArgs.{path}` needs the administrator's permission ({why}): remove it, or have "
-        f"'{path}' added to the operator's `permittedEngineArgs`."
+        f"spec.engineArgs.{path}: needs the administrator's permission ({why}): remove it, or have "
+        f"'{path}' added to the operator's `permittedEngineArgs`"
     )
 
 

@@ -55,8 +55,8 @@ def operator_limits(engine_args: Mapping[str, Any], gpus: int | None) -> Iterato
     if gpus and product > gpus:
         named = " x ".join(f"`{name}` {size}" for name, size in sizes.items() if size > 1)
         yield (
-            f"`engineArgs` needs {product} GPUs ({named}) and `spec.gpus.count` is {gpus}; "
-            f"set `spec.gpus.count` to {product} or lower the parallel sizes."
+            f"spec.engineArgs: needs {product} GPUs ({named}) and `spec.gpus.count` is {gpus}; "
+            f"set `spec.gpus.count` to {product} or lower the parallel sizes"
         )
 
 

@@ -10,18 +10,18 @@ def batch(a: Arguments) -> Iterator[str]:
     batched, length, seqs = (a.given(n) for n in ("max_num_batched_tokens", "max_model_len", "max_num_seqs"))
     if a.given("enable_chunked_prefill") is False and batched and length and 0 < batched < length:
         yield (
-            f"`engineArgs.max_num_batched_tokens` ({batched}) must be at least `max_model_len` ({length}) "
-            f"without chunked prefill; raise it, or remove `enable_chunked_prefill: false`."
+            f"spec.engineArgs.max_num_batched_tokens: {batched} must be at least `max_model_len` ({length}) "
+            f"without chunked prefill; raise it, or remove `enable_chunked_prefill: false`"
         )
     if batched and seqs and batched < seqs:
         yield (
-            f"`engineArgs.max_num_batched_tokens` ({batched}) must be at least `max_num_seqs` ({seqs}); "
-            f"raise it, or lower `max_num_seqs`."
+            f"spec.engineArgs.max_num_batched_tokens: {batched} must be at least `max_num_seqs` ({seqs}); "
+            f"raise it, or lower `max_num_seqs`"
         )
     active = a.given("max_num_active_seqs")
     if active and seqs and active > seqs:
         yield (
-            f"`engineArgs.max_num_active_seqs` ({active}) must be at most `max_num_seqs` ({seqs}); lower it."
+            f"spec.engineArgs.max_num_active_seqs: {active} must be at most `max_num_seqs` ({seqs}); lower it"
         )
 
 
@@ -33,18 +33,18 @@ def partial_prefills(a: Arguments) -> Iterator[str]:
     threshold, length = a.get("long_prefill_token_threshold"), a.given("max_model_len")
     if partial > 1 and a.given("enable_chunked_prefill") is False:
         yield (
-            "`engineArgs.max_num_partial_prefills` above 1 needs chunked prefill; "
-            "remove `enable_chunked_prefill: false`."
+            "spec.engineArgs.max_num_partial_prefills: above 1 needs chunked prefill; "
+            "remove `enable_chunked_prefill: false`"
         )
     if partial > 1 and length and length > 0 and threshold > length:
         yield (
-            f"`engineArgs.long_prefill_token_threshold` ({threshold}) must be at most `max_model_len` "
-            f"({length}); lower it."
+            f"spec.engineArgs.long_prefill_token_threshold: {threshold} must be at most `max_model_len` "
+            f"({length}); lower it"
         )
     if long > partial:
         yield (
-            f"`engineArgs.max_long_partial_prefills` ({long}) must be at most `max_num_partial_prefills` "
-            f"({partial}); lower it."
+            f"spec.engineArgs.max_long_partial_prefills: {long} must be at most `max_num_partial_prefills` "
+            f"({partial}); lower it"
         )
 
 
@@ -54,14 +54,14 @@ def context_parallel(a: Arguments) -> Iterator[str]:
     prefill = a.get("prefill_context_parallel_size") or 1
     if prefill == 1 and tensor % decode:
         yield (
-            f"`engineArgs.tensor_parallel_size` ({tensor}) must be a multiple of "
-            f"`decode_context_parallel_size` ({decode}); lower the latter to a divisor."
+            f"spec.engineArgs.tensor_parallel_size: {tensor} must be a multiple of "
+            f"`decode_context_parallel_size` ({decode}); lower the latter to a divisor"
         )
     elif prefill > 1 and decode not in (1, prefill, tensor * prefill):
         sizes = ", ".join(str(size) for size in sorted({1, prefill, tensor * prefill}))
         yield (
-            f"`engineArgs.decode_context_parallel_size` ({decode}) must be one of {sizes} with "
-            f"`prefill_context_parallel_size` {prefill}; change it."
+            f"spec.engineArgs.decode_context_parallel_size: {decode} must be one of {sizes} with "
+            f"`prefill_context_parallel_size` {prefill}; change it"
         )
 
 
@@ -69,8 +69,8 @@ def executor(a: Arguments) -> Iterator[str]:
     """EngineArgs._check_feature_supported."""
     if a.get("pipeline_parallel_size") > 1 and a.given("distributed_executor_backend") == "uni":
         yield (
-            "`engineArgs.pipeline_parallel_size` above 1 does not go with "
-            "`distributed_executor_backend: uni`; remove the latter."
+            "spec.engineArgs.pipeline_parallel_size: above 1 does not go with "
+            "`distributed_executor_backend: uni`; remove the latter"
         )
 
 
@@ -80,25 +80,25 @@ def experts(a: Arguments) -> Iterator[str]:
     parallel = a.get("tensor_parallel_size") * a.get("data_parallel_size")
     parallel *= a.get("prefill_context_parallel_size") or 1
     if balanced and not a.get("enable_expert_parallel"):
-        yield "`engineArgs.enable_eplb` needs expert parallelism; set `enable_expert_parallel: true`."
+        yield "spec.engineArgs.enable_eplb: needs expert parallelism; set `enable_expert_parallel: true`"
     elif balanced and parallel <= 1:
-        yield "`engineArgs.enable_eplb` needs more than one GPU; raise `tensor_parallel_size` or remove it."
+        yield "spec.engineArgs.enable_eplb: needs more than one GPU; raise `tensor_parallel_size`"
     redundant = a.nested("eplb_config").get("num_redundant_experts", 0)
     if redundant and not balanced:
-        yield "`engineArgs.eplb_config.num_redundant_experts` needs load balancing; set `enable_eplb: true`."
+        yield "spec.engineArgs.eplb_config.num_redundant_experts: needs `enable_eplb: true`; set that too"
     if a.get("enable_elastic_ep") and not balanced:
-        yield "`engineArgs.enable_elastic_ep` needs load balancing; set `enable_eplb: true`."
+        yield "spec.engineArgs.enable_elastic_ep: needs load balancing; set `enable_eplb: true`"
     if a.get("enable_elastic_ep") and a.get("pipeline_parallel_size") > 1:
-        yield "`engineArgs.enable_elastic_ep` does not go with `pipeline_parallel_size` above 1; set it to 1."
+        yield "spec.engineArgs.enable_elastic_ep: excludes `pipeline_parallel_size` above 1; set it to 1"
 
 
 def numa(a: Arguments) -> Iterator[str]:
     """ParallelConfig._validate_parallel_config."""
     for name in ("numa_bind_nodes", "numa_bind_cpus"):
         if a.given(name) is not None and not a.get("numa_bind"):
-            yield f"`engineArgs.{name}` does nothing alone; set `numa_bind: true` or remove it."
+            yield f"spec.engineArgs.{name}: does nothing alone; set `numa_bind: true` or remove it"
         if a.given(name) == []:
-            yield f"`engineArgs.{name}` must not be empty; list what to bind to, or remove it."
+            yield f"spec.engineArgs.{name}: must not be empty; list what to bind to, or remove it"
 
 
 def microbatches(a: Arguments) -> Iterator[str]:
@@ -108,7 +108,7 @@ def microbatches(a: Arguments) -> Iterator[str]:
     needed = max(2, a.get("ubatch_size") or 0)
     for name in ("dbo_decode_token_threshold", "dbo_prefill_token_threshold"):
         if a.get(name) < needed:
-            yield f"`engineArgs.{name}` ({a.get(name)}) must be at least {needed} with `enable_dbo`."
+            yield f"spec.engineArgs.{name}: {a.get(name)} must be at least {needed} with `enable_dbo`"
 
 
 def cuda_graphs(a: Arguments) -> Iterator[str]:
@@ -118,8 +118,8 @@ def cuda_graphs(a: Arguments) -> Iterator[str]:
     largest = a.given("max_cudagraph_capture_size") or config.get("max_cudagraph_capture_size")
     if sizes and largest and max(sizes) != largest and not a.get("enforce_eager"):
         yield (
-            f"`engineArgs.max_cudagraph_capture_size` ({largest}) must be the largest of "
-            f"`cudagraph_capture_sizes` ({max(sizes)}); remove it."
+            f"spec.engineArgs.max_cudagraph_capture_size: {largest} must be the largest of "
+            f"`cudagraph_capture_sizes` ({max(sizes)}); remove it"
         )
 
 
@@ -130,8 +130,8 @@ def offload(a: Arguments) -> Iterator[str]:
         return
     if (a.get("offload_num_in_group") or 0) > group:
         yield (
-            f"`engineArgs.offload_num_in_group` ({a.get('offload_num_in_group')}) must be at most "
-            f"`offload_group_size` ({group}); raise the latter."
+            f"spec.engineArgs.offload_num_in_group: {a.get('offload_num_in_group')} must be at most "
+            f"`offload_group_size` ({group}); raise the latter"
         )
     if a.get("offload_prefetch_step") is not None and a.get("offload_prefetch_step") < 1:
-        yield "`engineArgs.offload_prefetch_step` must be at least 1 with prefetch offloading; raise it."
+        yield "spec.engineArgs.offload_prefetch_step: must be at least 1 with prefetch offloading; raise it"

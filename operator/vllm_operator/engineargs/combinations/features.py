@@ -15,19 +15,19 @@ def said_twice(a: Arguments) -> Iterator[str]:
     )
     for name, config, key in pairs:
         if a.given(name) is not None and a.nested(config).get(key) is not None:
-            yield f"`engineArgs.{name}` and `{config}.{key}` say the same; remove one of them."
+            yield f"spec.engineArgs.{name}: says the same as `{config}.{key}`; remove one of them"
     # EngineArgs.create_structured_outputs_config sets an attribute on what model.json gives as a mapping
     if a.nested("structured_outputs_config") and a.given("reasoning_parser"):
         yield (
-            "`engineArgs.reasoning_parser` does not go with `structured_outputs_config`; "
-            "write it as `structured_outputs_config.reasoning_parser`."
+            "spec.engineArgs.reasoning_parser: does not go with `structured_outputs_config`; "
+            "write it as `structured_outputs_config.reasoning_parser`"
         )
 
 
 def observability(a: Arguments) -> Iterator[str]:
     """ObservabilityConfig._validate_tracing_config."""
     if a.given("collect_detailed_traces") and not a.given("otlp_traces_endpoint"):
-        yield "`engineArgs.collect_detailed_traces` needs `otlp_traces_endpoint`; set that too, or remove it."
+        yield "spec.engineArgs.collect_detailed_traces: needs `otlp_traces_endpoint`; set that too"
 
 
 def structured_outputs(a: Arguments) -> Iterator[str]:
@@ -36,13 +36,13 @@ def structured_outputs(a: Arguments) -> Iterator[str]:
     backend = config.get("backend", "auto")
     if config.get("disable_any_whitespace") and backend not in ("xgrammar", "guidance"):
         yield (
-            "`engineArgs.structured_outputs_config.disable_any_whitespace` needs `backend` 'xgrammar' or "
-            f"'guidance', not '{backend}'; set it."
+            "spec.engineArgs.structured_outputs_config.disable_any_whitespace: needs `backend` 'xgrammar' or "
+            f"'guidance', not '{backend}'; set it"
         )
     if config.get("disable_additional_properties") and backend != "guidance":
         yield (
-            "`engineArgs.structured_outputs_config.disable_additional_properties` needs `backend` "
-            f"'guidance', not '{backend}'; set it."
+            "spec.engineArgs.structured_outputs_config.disable_additional_properties: needs `backend` "
+            f"'guidance', not '{backend}'; set it"
         )
 
 
@@ -54,13 +54,13 @@ def transfer(a: Arguments) -> Iterator[str]:
     ):
         config = a.nested(name)
         if config.get(connector) is not None and config.get(role) is None:
-            yield f"`engineArgs.{name}.{connector}` needs `{role}`; say which role this model has."
+            yield f"spec.engineArgs.{name}.{connector}: needs `{role}`; say which role this model has"
 
 
 def profiler(a: Arguments) -> Iterator[str]:
     """ProfilerConfig._validate_profiler_config."""
     config = a.nested("profiler_config")
     if config.get("torch_profiler_dir") and config.get("profiler") != "torch":
-        yield "`engineArgs.profiler_config.torch_profiler_dir` needs `profiler: torch`; set that too."
+        yield "spec.engineArgs.profiler_config.torch_profiler_dir: needs `profiler: torch`; set that too"
     if config.get("profiler") == "torch" and not config.get("torch_profiler_dir"):
-        yield "`engineArgs.profiler_config.profiler: torch` needs `torch_profiler_dir`; set that too."
+        yield "spec.engineArgs.profiler_config.profiler: 'torch' needs `torch_profiler_dir`; set that too"
