@@ -10,6 +10,9 @@ from typing import Any
 
 import yaml
 
+from localcluster.binaries import helm_binary
+from localcluster.cache import Cache
+
 ROOT = Path(__file__).parents[2]
 CHART = ROOT / "charts" / "vllm-operator"
 RELEASE = "vllm-operator"
@@ -24,12 +27,10 @@ Values = Mapping[str, Any]
 
 @cache
 def helm() -> str:
-    """The helm binary: $HELM, the one that hack/localcluster built, or the one on PATH."""
+    """The helm binary: $HELM, or the one that hack/localcluster builds."""
     if explicit := os.environ.get("HELM"):
         return explicit
-    from localcluster import tools
-
-    return str(tools.helm())
+    return str(helm_binary(Cache.default()))
 
 
 def run_helm(*arguments: str) -> subprocess.CompletedProcess[str]:
