@@ -31,6 +31,7 @@ var components = map[string]func() *cobra.Command{
 	"kube-scheduler":          func() *cobra.Command { return scheduler.NewSchedulerCommand() },
 	"kube-proxy":              func() *cobra.Command { return proxy.NewProxyCommand() },
 	"kubectl":                 func() *cobra.Command { return kubectl.NewDefaultKubectlCommand() },
+	"service-account-key":     newKeyCommand,
 	"kubelet": func() *cobra.Command {
 		return kubelet.NewKubeletCommand(genericapiserver.SetupSignalContext())
 	},

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -68,10 +69,14 @@ class Supervised:
                 stdin=subprocess.PIPE if attached else subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
+                cwd=self.directory,
                 start_new_session=True,
             )
         (self.directory / "pid").write_text(str(self._spawned.pid))
+        (self.directory / "pid-namespace").write_text("")
         self.wait("the supervisor is up", lambda: bool(self.state().get("ready")), timeout)
+        if namespaces:
+            (self.directory / "pid-namespace").write_text(_link(f"/proc/{self.namespace_pid}/ns/pid"))
 
     @property
     def pid(self) -> int:
@@ -125,35 +130,52 @@ class Supervised:
         logs = sorted(self.directory.glob("*.log"))
         return "\n".join(f"--- {log}\n{tail(log, 8)}" for log in logs if tail(log))
 
-    def stop(self, timeout: float = 60) -> None:
-        """End the programs: asked first, then killed. It returns when none is left."""
-        if self.alive():
+    def stop(self, *, gracefully: bool = True, timeout: float = 60) -> None:
+        """End the programs, asked first or killed at once. It returns when no process of theirs is left."""
+        if gracefully and self.alive():
             try:
-                self.command("quit", timeout=2)
-                self._wait_for_end(timeout)
+                self.command("quit", timeout=timeout)
+                wait_until(lambda: not self.alive(), timeout)
             except (LocalClusterError, OSError):
-                pass
-        if self.alive():
-            os.kill(self.pid, signal.SIGKILL)
-            self._wait_for_end(timeout)
+                pass  # it does not listen, so it is killed
+        deadline = time.monotonic() + timeout
+        while members := self.members():
+            if time.monotonic() > deadline:
+                raise LocalClusterError(f"{self.directory.name}: processes {members} do not end.")
+            for pid in members:
+                with suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+            time.sleep(POLL_SECONDS)
         if self._spawned is not None:
             if self._spawned.stdin is not None:
                 self._spawned.stdin.close()
             self._spawned.wait(timeout)
             self._spawned = None
 
-    def _wait_for_end(self, timeout: float) -> None:
-        deadline = time.monotonic() + timeout
-        while self.alive():
-            if time.monotonic() > deadline:
-                raise LocalClusterError(f"{self.directory.name} did not end within {timeout:.0f} s.")
-            time.sleep(POLL_SECONDS)
+    def members(self) -> list[int]:
+        """Every living process of this set, found by its PID namespace or by its number and working directory."""
+        namespace = _read(self.directory / "pid-namespace")
+        if namespace:
+            return [pid for pid in _all_pids() if _link(f"/proc/{pid}/ns/pid") == namespace]
+        noted = {int(pid) for pid in self.state().get("running", {}).values()}
+        noted |= {int(pid) for pid in [_read(self.directory / "pid")] if pid}
+        return [pid for pid in sorted(noted) if _link(f"/proc/{pid}/cwd") == str(self.directory)]
 
     def _raise_if_failed(self) -> None:
         failed = self.state().get("failed")
         ended = self._spawned is not None and self._spawned.poll() is not None
         if failed or ended:
             raise LocalClusterError(f"{self.directory.name}: {failed or 'it ended'}.\n{self.log_ends()}")
+
+
+def wait_until(condition: Callable[[], bool], timeout: float) -> bool:
+    """Wait for a condition and say whether it came true in time."""
+    deadline = time.monotonic() + timeout
+    while not condition():
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(POLL_SECONDS)
+    return True
 
 
 def lock_is_held(path: Path) -> bool:
@@ -166,3 +188,18 @@ def lock_is_held(path: Path) -> bool:
     except BlockingIOError:
         return True
     return False
+
+
+def _all_pids() -> list[int]:
+    return [int(entry) for entry in os.listdir("/proc") if entry.isdigit()]
+
+
+def _link(path: str) -> str:
+    try:
+        return os.readlink(path)
+    except OSError:
+        return ""
+
+
+def _read(path: Path) -> str:
+    return path.read_text() if path.exists() else ""
