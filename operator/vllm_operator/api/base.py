@@ -43,6 +43,18 @@ class Model(BaseModel):
     #: Extra schema keys for the object itself, such as `x-kubernetes-map-type`.
     schema_extra: ClassVar[Mapping[str, Any]] = {}
 
+    @classmethod
+    def __get_pydantic_json_schema__(
+        cls, schema: CoreSchema, handler: GetJsonSchemaHandler
+    ) -> dict[str, Any]:
+        """Add the rules and the schema keys of the class."""
+        result = handler(schema)
+        definition = handler.resolve_ref_schema(result)
+        definition.update(cls.schema_extra)
+        if cls.rules:
+            definition["x-kubernetes-validations"] = [rule.to_schema() for rule in cls.rules]
+        return result
+
     def manifest(self) -> dict[str, Any]:
         """The object as it was written: camelCase, without absent and defaulted members."""
         return self.model_dump(mode="json", by_alias=True, exclude_unset=True, exclude_none=True)
