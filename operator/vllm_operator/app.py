@@ -69,7 +69,7 @@ async def _operate(settings: Settings, lease: Lease, stop: asyncio.Event) -> Non
         probes=prober,
         settings=settings,
         leading_since=datetime.now(UTC),
-        events=EventPoster(client),
+        events=EventPoster(client, lease.identity),
     )
     resync = Resync(client, store, queue.add, settings.namespaces, settings.resync_seconds)
     try:

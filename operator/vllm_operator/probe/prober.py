@@ -22,12 +22,12 @@ _LEAST_PAUSE_SECONDS = 0.5
 class Ask(Protocol):
     """One probe of one pod."""
 
-    def __call__(self, target: ProbeTarget, *, embed: bool) -> Awaitable[triton.Outcome]:
-        """`embed`: an earlier probe found that this model embeds."""
+    def __call__(self, target: ProbeTarget, *, embed: bool, suspect: bool) -> Awaitable[triton.Outcome]:
+        """`embed`: an earlier probe found that this model embeds. `suspect`: the last probe failed."""
 
 
 @dataclass(slots=True)
-class _Probed:
+class PodProbe:
     """One pod: its standing verdict, and the failures since its last success."""
 
     key: Key
@@ -83,7 +83,7 @@ class Prober:
         self._enqueue = enqueue
         self._ask = ask
         self._slots = asyncio.Semaphore(concurrency)
-        self._pods: dict[Key, dict[str, _Probed]] = {}
+        self._pods: dict[Key, dict[str, PodProbe]] = {}
 
     def watch(self, key: Key, targets: Sequence[ProbeTarget]) -> None:
         """Probe exactly these pods of the model from now on."""
@@ -95,7 +95,7 @@ class Prober:
             if uid in pods:
                 pods[uid].target = target
             else:
-                probed = pods[uid] = _Probed(key, target)
+                probed = pods[uid] = PodProbe(key, target)
                 probed.task = asyncio.create_task(
                     self._probe_for_ever(probed), name=f"probe {target.pod_name}"
                 )
@@ -115,7 +115,7 @@ class Prober:
         await asyncio.gather(*tasks, return_exceptions=True)
         self._pods.clear()
 
-    async def _probe_for_ever(self, probed: _Probed) -> None:
+    async def _probe_for_ever(self, probed: PodProbe) -> None:
         while True:
             async with self._slots:
                 started = time.monotonic()
@@ -130,15 +130,15 @@ class Prober:
                 self._enqueue(probed.key)
             await asyncio.sleep(probed.pause(outcome, elapsed))
 
-    async def _ask_once(self, probed: _Probed) -> triton.Outcome:
+    async def _ask_once(self, probed: PodProbe) -> triton.Outcome:
         try:
-            return await self._ask(probed.target, embed=probed.embeds)
+            return await self._ask(probed.target, embed=probed.embeds, suspect=bool(probed.failures))
         except Exception:
             # A bug here must not silence the pod's probes for ever, nor pass for a healthy model.
             _log.exception("bug in the prober, please report it", pod=probed.target.pod_name)
             return triton.Outcome(ProbeVerdict.FAILED, "the probe itself failed; see the operator's log")
 
 
-def _stop(probed: _Probed) -> None:
+def _stop(probed: PodProbe) -> None:
     if probed.task is not None:
         probed.task.cancel()

@@ -52,9 +52,10 @@ class _Misunderstood(Exception):
     """The server's answer is not one of our backend's."""
 
 
-async def probe(target: ProbeTarget, *, embed: bool = False) -> Outcome:
+async def probe(target: ProbeTarget, *, embed: bool = False, suspect: bool = False) -> Outcome:
     """Ask for the backend's own account first; infer unless that tells of a success within half a period.
 
+    `suspect`: the last probe failed, so only an inference counts now, and no time goes into the account.
     Nothing that the network or the server does makes it raise. Takes the deadline and a few seconds at most.
     """
     deadline = deadline_seconds(target)
@@ -63,7 +64,7 @@ async def probe(target: ProbeTarget, *, embed: bool = False) -> Outcome:
     url = f"[{target.address}]" if ":" in target.address else target.address
     try:
         async with InferenceServerClient(f"{url}:{GRPC_PORT}", channel_args=_CHANNEL) as client:
-            info = await _backend_info(client, target)
+            info = {} if suspect else await _backend_info(client, target)
             backend = _backend(info)
             if info.get("engine") == "dead":
                 return Outcome(ProbeVerdict.FAILED, "the backend reports that its engine is dead", backend)

@@ -3,7 +3,6 @@
 from collections import defaultdict
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
 
 from vllm_operator.api.meta import FIELD_MANAGER
 from vllm_operator.kube.client import ApiError, KubeClient
@@ -20,11 +19,13 @@ class EventPoster:
     """Remembers names only to spare requests: after a restart the API server answers 409."""
 
     client: KubeClient
+    reporter: str
+    """This replica's name."""
     _posted: defaultdict[Key, set[str]] = field(default_factory=lambda: defaultdict(set))
 
-    async def post(self, inputs: StatusInputs, status: dict[str, Any], now: datetime) -> None:
+    async def post(self, inputs: StatusInputs, now: datetime) -> None:
         """Post what has not been posted. An Event that cannot be posted never fails a reconcile."""
-        wanted = {event["metadata"]["name"]: event for event in events(inputs, status, now)}
+        wanted = {event["metadata"]["name"]: event for event in events(inputs, now, reporter=self.reporter)}
         posted = self._posted[Key(inputs.identity.namespace, inputs.identity.name)]
         for name in wanted.keys() - posted:
             try:

@@ -111,11 +111,22 @@ class Reconciler:
         )
         if not await self._report(model, inputs):
             return Gone()
-        self.probes.watch(key, probe_targets(inputs.observed, decision.revision))
+        targets = probe_targets(inputs.observed, decision.revision)
+        self.probes.watch(key, targets)
         if isinstance(failure, TransientError):
             raise failure
         if any(problem.reason is Reason.NAME_CONFLICT for problem in problems):
             return RequeueAfter(_NAME_CONFLICT_SECONDS)
+        return self._when_standings_end(targets, inputs.observed)
+
+    def _when_standings_end(self, targets: Sequence[ProbeTarget], observed: ObservedState) -> Outcome:
+        """A young leader keeps the last known standing of pods that it has not judged: not for ever."""
+        unjudged = [target for target in targets if target.pod_uid not in observed.probes]
+        if unjudged:
+            kept = max(target.period_seconds + target.timeout_seconds for target in unjudged)
+            remaining = kept - (self.clock() - self.leading_since).total_seconds()
+            if remaining > 0:
+                return RequeueAfter(remaining + 0.1)
         return Done()
 
     async def _get_model(self, key: Key) -> Object | None:
@@ -240,7 +251,7 @@ class Reconciler:
             ready = _condition(status, "Ready")
             _log.info("status", model=f"{identity.namespace}/{identity.name}", ready=ready.get("status"),
                       reason=ready.get("reason"))  # fmt: skip
-        await self.events.post(inputs, status, now)
+        await self.events.post(inputs, now)
         return True
 
 

@@ -1,0 +1,101 @@
+"""The store: newest wins, a list also removes, and only what a model owns is its own."""
+
+from typing import Any
+
+from vllm_operator.observed.store import Key, ObservedStore
+
+KEY = Key("ns", "llama")
+
+
+def obj(
+    kind: str, name: str, version: int, *, uid: str = "", owner: str = "", **extra: Any
+) -> dict[str, Any]:
+    metadata: dict[str, Any] = {
+        "name": name,
+        "namespace": "ns",
+        "uid": uid or f"uid-{name}",
+        "resourceVersion": str(version),
+        "labels": {"triton-vllm.dev/model": "llama"},
+    }
+    if owner:
+        metadata["ownerReferences"] = [{"uid": owner, "controller": True}]
+    return {"apiVersion": "x", "kind": kind, "metadata": metadata, **extra}
+
+
+def model(version: int = 1) -> dict[str, Any]:
+    return obj("VLLMModel", "llama", version, uid="model")
+
+
+def test_an_older_version_is_no_news_and_changes_nothing() -> None:
+    store = ObservedStore()
+    assert store.put(obj("Deployment", "llama", 10, spec=1)) == KEY
+    assert store.put(obj("Deployment", "llama", 10, spec=1)) is None
+    assert store.put(obj("Deployment", "llama", 9, spec=0)) is None
+    assert store.put(obj("Deployment", "llama", 11, spec=2)) == KEY
+    found = store.get("Deployment", "ns", "llama")
+    assert found is not None
+    assert found["spec"] == 2
+
+
+def test_a_late_deletion_of_a_predecessor_does_not_remove_the_successor() -> None:
+    store = ObservedStore()
+    store.put(obj("Deployment", "llama", 10, uid="new"))
+    assert store.discard(obj("Deployment", "llama", 5, uid="old")) is None
+    assert store.get("Deployment", "ns", "llama") is not None
+    assert store.discard(obj("Deployment", "llama", 11, uid="new")) == KEY
+    assert store.get("Deployment", "ns", "llama") is None
+
+
+def test_a_list_removes_what_it_does_not_hold_but_not_what_is_newer() -> None:
+    store = ObservedStore()
+    for number, version in (("1", 10), ("2", 11), ("3", 50)):
+        store.put(obj("Pod", f"llama-{number}", version))
+    news = store.replace("Pod", None, [obj("Pod", "llama-1", 10)], "40")
+    assert news == {KEY}
+    assert store.get("Pod", "ns", "llama-2") is None
+    assert store.get("Pod", "ns", "llama-3") is not None
+    assert store.replace("Pod", None, [obj("Pod", "llama-1", 10)], "40") == set()
+
+
+def test_a_list_of_one_namespace_leaves_the_others_alone() -> None:
+    store = ObservedStore()
+    store.put(obj("Pod", "llama-1", 10))
+    assert store.replace("Pod", "elsewhere", [], "40") == set()
+    assert store.get("Pod", "ns", "llama-1") is not None
+
+
+def test_children_are_found_by_their_owners_not_by_their_labels() -> None:
+    store = ObservedStore()
+    store.put(model())
+    store.put(obj("Deployment", "llama", 2, uid="dep", owner="model"))
+    store.put(obj("ReplicaSet", "llama-a", 3, uid="rs", owner="dep"))
+    store.put(obj("Pod", "llama-a-1", 4, uid="pod", owner="rs"))
+    store.put(obj("Pod", "foreign", 5, uid="foreign", owner="other"))
+    store.put(obj("ConfigMap", "llama-x", 6, owner="model"))
+    store.put(obj("ConfigMap", "llama-old", 7, owner="a-former-model"))
+    seen = store.observe(KEY, "model", {})
+    assert seen.deployment is not None
+    assert [pod["metadata"]["name"] for pod in seen.pods] == ["llama-a-1"]
+    assert [config["metadata"]["name"] for config in seen.config_maps] == ["llama-x"]
+    assert seen.service is None
+
+
+def test_a_child_that_lost_its_label_is_no_longer_a_child_in_the_store() -> None:
+    store = ObservedStore()
+    store.put(obj("Service", "llama", 2, owner="model"))
+    relabelled = obj("Service", "llama", 3, owner="model")
+    relabelled["metadata"]["labels"] = {"triton-vllm.dev/model": "other"}
+    assert store.put(relabelled) == Key("ns", "other")
+    assert store.observe(KEY, "model", {}).service is None
+
+
+def test_models_are_listed_and_field_records_of_pods_are_dropped() -> None:
+    store = ObservedStore()
+    store.put(model())
+    pod = obj("Pod", "llama-1", 4)
+    pod["metadata"]["managedFields"] = [{"manager": "kubelet"}]
+    store.put(pod)
+    assert store.models() == [KEY]
+    found = store.get("Pod", "ns", "llama-1")
+    assert found is not None
+    assert "managedFields" not in found["metadata"]
