@@ -162,7 +162,7 @@ def _order(key: str) -> tuple[int, str]:
 def _inline(node: Mapping[str, Any], definitions: Mapping[str, Any]) -> dict[str, Any]:
     """The node without `$ref` and without null: a field that is not required may be absent, not null."""
     merged = dict(node)
-    while "$ref" in merged or "anyOf" in merged and not merged.get("x-kubernetes-int-or-string"):
+    while "$ref" in merged or ("anyOf" in merged and not merged.get("x-kubernetes-int-or-string")):
         if "$ref" in merged:
             target: Mapping[str, Any] = definitions[merged.pop("$ref").rpartition("/")[2]]
         else:

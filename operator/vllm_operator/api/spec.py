@@ -453,7 +453,7 @@ class Rollout(Model):
     type: Annotated[
         Literal["RollingUpdate", "Recreate"],
         Field(
-            description="RollingUpdate starts new pods first; Recreate ends the old ones first and needs no spare GPU."
+            description="RollingUpdate starts new pods first; Recreate ends old ones first, for want of GPUs."
         ),
     ] = "RollingUpdate"
     rolling_update: Annotated[
@@ -495,7 +495,7 @@ class VLLMModelSpec(Model):
             "!has(self.sharedMemory) || !has(self.resources) || !has(self.resources.limits) || "
             "!has(self.resources.limits.memory) || !quantity(string(self.sharedMemory.sizeLimit))"
             ".isGreaterThan(quantity(string(self.resources.limits.memory)))",
-            "`sharedMemory.sizeLimit` must not be greater than `resources.limits.memory`, of which it is part",
+            "`sharedMemory.sizeLimit` must not be greater than `resources.limits.memory`, which includes it",
             _shared_memory_fits,
             ".sharedMemory.sizeLimit",
         ),

@@ -1,12 +1,14 @@
 """What the administrator allows: images, environment variables, classes and engine arguments of a spec."""
 
-import re
+import json
 from collections.abc import Iterator
 from fnmatch import fnmatchcase
 from typing import Final
 
+from vllm_operator import engineargs
 from vllm_operator.api.conditions import Problem, Reason
 from vllm_operator.api.spec import VLLMModelSpec
+from vllm_operator.api.v1alpha1 import VLLMModel
 from vllm_operator.desired.pod import RESERVED_ENV, RESERVED_ENV_PREFIX, gpu_count
 from vllm_operator.settings import Settings
 
@@ -27,7 +29,8 @@ ALLOWED_ENV: Final = frozenset(
         "VLLM_WORKER_MULTIPROC_METHOD",
     }
 )  # fmt: skip
-_COMMIT: Final = re.compile(r"[0-9a-f]{40}")
+#: They end up in a ConfigMap and a ControllerRevision, of which etcd takes about 1 MiB.
+MAX_ENGINE_ARGS_BYTES: Final = 65536
 
 
 def image_allowed(image: str, settings: Settings) -> bool:
@@ -46,8 +49,9 @@ def _covers(entry: str, image: str) -> bool:
     return not rest or entry.endswith("/") or rest[0] in "/@" or (rest[0] == ":" and "/" not in rest)
 
 
-def problems(spec: VLLMModelSpec, settings: Settings, *, image: str) -> Iterator[Problem]:
-    """Everything in `spec` that the administrator does not allow; `image` is the one that would run."""
+def problems(model: VLLMModel, settings: Settings, *, image: str) -> Iterator[Problem]:
+    """Everything in the spec that must not run; `image` is the one that would."""
+    spec = model.spec
     if spec.runtime.image and not image_allowed(image, settings):
         yield Problem(
             Reason.IMAGE_NOT_ALLOWED,
@@ -56,18 +60,33 @@ def problems(spec: VLLMModelSpec, settings: Settings, *, image: str) -> Iterator
         )
     yield from _env_problems(spec, settings)
     yield from _class_problems(spec, settings)
-    hub = spec.source.hugging_face
-    if (
-        spec.engine_args
-        and spec.engine_args.trust_remote_code
-        and hub
-        and not _COMMIT.fullmatch(hub.revision or "")
-    ):
-        yield Problem(
-            Reason.INVALID_ENGINE_ARGS,
-            "spec.source.huggingFace.revision: must be a 40-character commit id when "
-            "`engineArgs.trust_remote_code` is true: a branch or a tag may bring other code tomorrow",
-        )
+    yield from _engine_args_problems(model, settings, image=image)
+
+
+def vllm_version(model: VLLMModel, settings: Settings, *, image: str) -> str | None:
+    """The vLLM in `image`: known images, then the administrator's setting, then what its pods reported."""
+    pairs = (pair.rpartition("=") for pair in settings.vllm_versions)
+    said = engineargs.version_of_image(image, {glob: version for glob, _, version in pairs})
+    runtime = model.status.get("runtime") or {}
+    return said or (runtime.get("vllm") if runtime.get("image") == image else None)
+
+
+def _engine_args_problems(model: VLLMModel, settings: Settings, *, image: str) -> Iterator[Problem]:
+    spec = model.spec
+    if spec.engine_args is None:
+        return
+    arguments, hub = spec.engine_args.values(), spec.source.hugging_face
+    yield from engineargs.check(
+        arguments,
+        vllm_version=vllm_version(model, settings, image=image),
+        permitted=frozenset(settings.permitted_engine_args),
+        gpus=spec.gpus.count if spec.gpus else None,
+        hub_source=hub is not None,
+        source_revision=hub.revision if hub else None,
+    )
+    if len(json.dumps(arguments)) > MAX_ENGINE_ARGS_BYTES:
+        message = f"spec.engineArgs: must be no more than {MAX_ENGINE_ARGS_BYTES} bytes of JSON"
+        yield Problem(Reason.INVALID_ENGINE_ARGS, message)
 
 
 def _env_problems(spec: VLLMModelSpec, settings: Settings) -> Iterator[Problem]:
@@ -115,8 +134,12 @@ def _class_problems(spec: VLLMModelSpec, settings: Settings) -> Iterator[Problem
             )
 
 
-def warnings(spec: VLLMModelSpec) -> Iterator[str]:
-    """What is accepted but looks like a mistake."""
+def warnings(model: VLLMModel, settings: Settings, *, image: str) -> Iterator[str]:
+    """What is accepted but looks like a mistake, or could not be checked."""
+    spec = model.spec
+    if spec.engine_args:
+        version = vllm_version(model, settings, image=image)
+        yield from engineargs.warnings(spec.engine_args.values(), vllm_version=version)
     needed = spec.engine_args.world_size() if spec.engine_args else 1
     if (idle := gpu_count(spec) - needed) > 0:
         noun = "GPU" if idle == 1 else "GPUs"

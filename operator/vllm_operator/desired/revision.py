@@ -127,15 +127,15 @@ def newest(objects: Iterable[Mapping[str, Any]]) -> tuple[Revision, int] | None:
 def accept(model: VLLMModel, settings: Settings, *, current: Revision | None) -> Revision:
     """The revision that `model` asks for; SpecRejected with all problems if it must not run.
 
-    `current` is the newest stored revision. Where nothing that reaches a pod has changed in the spec, its pods
-    are kept as they were rendered, unless the administrator wants new images and renderings rolled at once.
+    `current` is the newest stored revision. Where nothing that reaches a pod has changed in the spec, its
+    pods are kept as they were rendered, unless the administrator wants new renderings rolled at once.
     """
     spec, fingerprint = model.spec, accepted_from(model.spec)
     kept = (
         current if settings.runtime_upgrade == "OnSpecChange" and _came_from(current, fingerprint) else None
     )
     image = kept.image if kept else spec.runtime.image or settings.runtime_image
-    problems = tuple(policy.problems(spec, settings, image=image))
+    problems = tuple(policy.problems(model, settings, image=image))
     if problems:
         raise SpecRejected(problems)
     changeable: dict[str, Any] = {

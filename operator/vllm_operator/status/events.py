@@ -1,4 +1,4 @@
-"""The Events that the facts give rise to. Pure: a name says what an Event is about, so each is posted once."""
+"""The Events that the facts give rise to. Pure: its name says what an Event is about; each is posted once."""
 
 import hashlib
 from collections.abc import Iterator

@@ -46,7 +46,7 @@ class StatusInputs:
 
     `revision` is the one that children are applied from, or would be if the model were not paused. `replicas`
     is what the Deployment is given (None: what the spec says). `leading_since` is when this operator began to
-    probe: for one probe period after it, pods not probed yet keep the standing that the previous status gave them.
+    probe: for one probe period after it, pods not probed yet keep the standing of the previous status.
     """
 
     identity: ModelIdentity
@@ -223,7 +223,7 @@ def _keeps(inputs: StatusInputs, now: datetime) -> bool:
 
 
 def _was_serving(pod: Object, inputs: StatusInputs) -> bool:
-    """Whether the previous status counted the pod, and the kubelet called it ready before this operator began."""
+    """Whether the previous status counted the pod, and it was ready before this operator began."""
     previous: Mapping[str, Any] = inputs.identity.status
     available = any(
         found.get("type") == "Available" and found.get("status") == "True"

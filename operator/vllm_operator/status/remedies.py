@@ -90,7 +90,7 @@ ADVICE: Final[Mapping[Reason, Advice]] = {
     # Access
     Reason.MODEL_ACCESS_DENIED: Advice(
         "The Hub refuses access to the model",
-        "accept the model's licence and set `spec.source.huggingFace.tokenSecretKeyRef` to a token with access",
+        "accept the licence and set `spec.source.huggingFace.tokenSecretKeyRef` to a token with access",
     ),
     Reason.MODEL_NOT_FOUND: Advice(
         "The Hub has no such repository, or shows it only with a token",
