@@ -6,9 +6,8 @@ folder in the cache and its control groups.
 """
 
 import json
-import os
 import subprocess
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
@@ -16,6 +15,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from localcluster import cgroups
+from localcluster.access import Access
 from localcluster.auditlog import AuditLog
 from localcluster.binaries import ensure_all
 from localcluster.cache import Cache, remove_tree
@@ -45,7 +45,7 @@ MEMORY_GIB = 3.0
 DISK_GIB = 3.0
 
 
-class Cluster:
+class Cluster(Access):
     """One cluster of one node, known by its name."""
 
     def __init__(
@@ -112,6 +112,11 @@ class Cluster:
         return self.plane_files.kubeconfig
 
     @property
+    def kubectl_program(self) -> Path:
+        """Kubectl of the same version."""
+        return self.plane_files.programs / "kubectl"
+
+    @property
     def audit(self) -> AuditLog:
         """Who asked the API server for what."""
         return AuditLog(self.plane_files.audit_log)
@@ -160,16 +165,6 @@ class Cluster:
     def inside(self, argv: Sequence[str]) -> list[str]:
         """A command line that runs the given one in the node's namespaces."""
         return ["nsenter", "-t", str(self.supervised.namespace_pid), "-m", "-n", "-p", "--", *argv]
-
-    def kubectl(self, *words: str, stdin: str | None = None) -> str:
-        """Run kubectl of the same version as administrator and return what it prints."""
-        return run(
-            [self.plane_files.programs / "kubectl", *words], env=self.environment(), stdin=stdin, timeout=600
-        )
-
-    def environment(self) -> Mapping[str, str]:
-        """This process' environment with KUBECONFIG set."""
-        return {**os.environ, "KUBECONFIG": str(self.kubeconfig)}
 
     def _described(self) -> dict[str, Any]:
         path = self.directory / "cluster.json"

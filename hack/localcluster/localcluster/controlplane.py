@@ -5,18 +5,16 @@ ends with the process that started it, also after a SIGKILL.
 """
 
 import json
-import os
 import secrets
 import signal
 import socket
-import subprocess
-from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from localcluster.access import Access
 from localcluster.auditlog import AuditLog
 from localcluster.binaries import kubernetes_binaries
 from localcluster.cache import Cache, remove_tree
@@ -44,10 +42,11 @@ class Component:
         """Whether it has a process."""
         return self.plane.supervised.running(self.name)
 
-    def stop(self, timeout: float = 60) -> None:
-        """End it with SIGTERM and wait for its end."""
+    def stop(self, grace: float = 3) -> None:
+        """End it with SIGTERM. An API server with open watches would linger for a minute: after the grace it is killed."""
         self.plane.supervised.command("stop", self.name)
-        self._wait_for_end(timeout)
+        if not wait_until(lambda: not self.running, grace):
+            self.kill()
 
     def kill(self, timeout: float = 60) -> None:
         """End it with SIGKILL and wait for its end."""
@@ -73,7 +72,7 @@ class Component:
             raise LocalClusterError(f"{self.name} did not end within {timeout:.0f} s.")
 
 
-class ControlPlane:
+class ControlPlane(Access):
     """An API server of one's own: `with ControlPlane() as plane: plane.kubectl("get", "namespaces")`."""
 
     def __init__(
@@ -142,6 +141,11 @@ class ControlPlane:
         return self.files.kubeconfig
 
     @property
+    def kubectl_program(self) -> Path:
+        """Kubectl of the same version."""
+        return self.files.programs / "kubectl"
+
+    @property
     def audit(self) -> AuditLog:
         """Who asked the API server for what."""
         return AuditLog(self.files.audit_log)
@@ -176,25 +180,6 @@ class ControlPlane:
             token=token,
             context=self.name,
         )
-
-    def kubectl(self, *words: str, stdin: str | None = None, kubeconfig: Path | None = None) -> str:
-        """Run kubectl of the same version and return what it prints."""
-        finished = subprocess.run(
-            [str(self.files.programs / "kubectl"), *words],
-            env=self.environment(kubeconfig),
-            input=stdin,
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=120,
-        )
-        if finished.returncode != 0:
-            raise LocalClusterError(f"kubectl {' '.join(words)}: {finished.stderr.strip()}")
-        return finished.stdout
-
-    def environment(self, kubeconfig: Path | None = None) -> Mapping[str, str]:
-        """This process' environment with KUBECONFIG set, for programs that a test starts."""
-        return {**os.environ, "KUBECONFIG": str(kubeconfig or self.kubeconfig)}
 
     def _start(self, programs: Path, attached: bool) -> None:
         with self.cache.locked("clusters"):

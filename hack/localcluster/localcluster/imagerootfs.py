@@ -84,7 +84,7 @@ class ImageRootfs:
         self,
         tag: str,
         *,
-        binds: Mapping[str | Path, str | Path] | None = None,
+        binds: Mapping[str, str] | None = None,
         cache: Cache | None = None,
     ) -> None:
         self.cache = cache or Cache.default()
