@@ -222,6 +222,10 @@ class Engine:
 
     def shutdown(self, timeout: float) -> None:
         """Stop the engine's processes."""
+        handler = self._llm.output_handler
+        if handler is not None:
+            # First, or it reports the end of the engine as a failure.
+            handler.get_loop().call_soon_threadsafe(handler.cancel)
         self._llm.shutdown(timeout=timeout)
 
 

@@ -14,13 +14,13 @@ import triton_python_backend_utils as pb_utils
 
 from . import configuration, health, log, supervision
 from .cancellation import CancellationPoller
-from .configuration import Settings
+from .departure import DepartureWatch
 from .errors import Kind, RequestFailed, internal
 from .requests import decode
 from .responses import Senders
 
 _SHUTDOWN = RequestFailed(Kind.UNAVAILABLE, "the model is being unloaded")
-_ENGINE_STOP_SECONDS = 5.0
+_ENGINE_STOP_SECONDS = 2.0
 _FLUSH_SECONDS = 3.0
 
 
@@ -48,6 +48,7 @@ class LoadedModel:
             self._stop_loop()
             raise
         self._poller = CancellationPoller(self._service.open, self._cancel)
+        self._departure = DepartureWatch(settings.name, settings.version, self._leave)
         # What is loaded by now lives until the end: keep the garbage collector from walking it again.
         gc.collect()
         gc.freeze()
@@ -83,7 +84,8 @@ class LoadedModel:
                 try:
                     asked = decode(request)
                 except RequestFailed as error:
-                    asked = error
+                    # Without its traceback: the frames would keep Triton's request alive in a cycle.
+                    asked = error.with_traceback(None)
                 except Exception as error:
                     log.defect(f"request {stream.id} could not be decoded", error)
                     asked = internal(stream.id)
@@ -91,18 +93,25 @@ class LoadedModel:
         self._service.accept(batch)
 
     def close(self) -> None:
-        """Let requests in flight finish for the drain time, end the rest, stop everything."""
-        self._closing = True
-        if not self._senders.wait_until_sent(self._settings.drain_seconds):
-            log.warning(f"{self._senders.open} requests did not finish within the drain time, ending them")
-            self._loop.call_soon_threadsafe(self._service.fail_all, _SHUTDOWN)
-            self._senders.wait_until_sent(_FLUSH_SECONDS)
+        """Stop everything; Triton has waited for the requests in flight."""
+        self._departure.stop()
+        self._leave()
         self._poller.stop()
         self._watch.cancel()
         self._call(self._service.stop(_ENGINE_STOP_SECONDS))
         self._senders.stop(_FLUSH_SECONDS)
         self._stop_loop()
+        # Triton's objects must not be left to the interpreter's end, which comes after their memory's.
+        gc.collect()
         log.info(f"model {self._settings.name} is stopped")
+
+    def _leave(self) -> None:
+        """Let requests in flight finish for the drain time, then end them."""
+        self._closing = True
+        if not self._senders.wait_until_sent(self._settings.drain_seconds):
+            log.warning(f"{self._senders.open} requests did not finish within the drain time, ending them")
+            self._loop.call_soon_threadsafe(self._service.fail_all, _SHUTDOWN)
+            self._senders.wait_until_sent(_FLUSH_SECONDS)
 
     def _cancel(self, stream: Any) -> None:
         self._loop.call_soon_threadsafe(self._service.cancel, stream)
