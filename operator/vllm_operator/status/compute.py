@@ -60,7 +60,9 @@ def _findings(facts: Facts, current_revision: str) -> dict[ConditionType, Findin
     done = Reason.PAUSED if facts.paused else Reason.SERVING
     served = Finding("True", done, message(done))
     ready = repository or pods or model or served
-    found = {ConditionType.READY: ready, ConditionType.AVAILABLE: _available(facts, pods or model or ready)}
+    # Old children may be down for another cause than the one that keeps the new spec from being acted on.
+    down = (pods or model or ready) if facts.applied else ready
+    found = {ConditionType.READY: ready, ConditionType.AVAILABLE: _available(facts, down)}
     if _is_reconciling(facts, ready, current_revision):
         found[ConditionType.RECONCILING] = Finding("True", ready.reason, ready.message)
     if ready.stalled:
