@@ -1,0 +1,189 @@
+"""One probe against a real gRPC server that misbehaves, and against ports that do not speak gRPC at all."""
+
+import asyncio
+import random
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager
+from dataclasses import replace
+
+import pytest
+
+from tritonstandin import PORT, TritonStandIn
+from vllm_operator.observed.state import BackendInfo, ProbeVerdict
+from vllm_operator.observed.target import ProbeTarget
+from vllm_operator.probe import triton
+
+Handler = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
+
+
+@pytest.fixture
+def server() -> Iterator[TritonStandIn]:
+    with TritonStandIn() as running:
+        yield running
+
+
+@pytest.fixture(autouse=True)
+def _short_deadline(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(triton, "_LEAST_DEADLINE_SECONDS", 0.5)
+    monkeypatch.setattr(triton, "_INFO_SECONDS", 0.5)
+
+
+def target(address: str) -> ProbeTarget:
+    return ProbeTarget(
+        pod_uid="pod",
+        pod_name="llama-1",
+        address=address,
+        model_name="llama",
+        kind="auto",
+        prompt="Hello",
+        max_tokens=1,
+        expect_contains=None,
+        embed_input="Hello",
+        period_seconds=10,
+        timeout_seconds=0.5,
+        failure_threshold=3,
+    )
+
+
+async def test_a_served_inference_brings_the_backends_account_with_it(server: TritonStandIn) -> None:
+    outcome = await triton.probe(target(server.address))
+    assert outcome.verdict is ProbeVerdict.SERVING
+    commit = "0123456789abcdef0123456789abcdef01234567"
+    assert outcome.backend == BackendInfo("2.51.0", "0.32.0", (commit,))
+    assert server.inferences == 1
+
+
+async def test_a_recent_success_of_the_backend_spares_the_inference(server: TritonStandIn) -> None:
+    assert server.info is not None
+    server.info["seconds_since_last_success"] = 1.5
+    outcome = await triton.probe(target(server.address))
+    assert (outcome.verdict, outcome.success_age) == (ProbeVerdict.SERVING, 1.5)
+    assert server.inferences == 0
+
+
+@pytest.mark.parametrize("age", [5.1, None, "soon", -1])
+async def test_anything_else_does_not_spare_it(server: TritonStandIn, age: object) -> None:
+    assert server.info is not None
+    server.info["seconds_since_last_success"] = age
+    assert (await triton.probe(target(server.address))).verdict is ProbeVerdict.SERVING
+    assert server.inferences == 1
+
+
+async def test_a_suspect_pod_must_infer_whatever_its_backend_says(server: TritonStandIn) -> None:
+    assert server.info is not None
+    server.info["seconds_since_last_success"] = 0.1
+    server.behaviour = "error"
+    assert (await triton.probe(target(server.address), suspect=True)).verdict is ProbeVerdict.FAILED
+
+
+async def test_a_backend_without_an_account_of_itself_is_probed_all_the_same(server: TritonStandIn) -> None:
+    server.info = None
+    outcome = await triton.probe(target(server.address))
+    assert (outcome.verdict, outcome.backend) == (ProbeVerdict.SERVING, None)
+
+
+async def test_a_dead_engine_is_believed(server: TritonStandIn) -> None:
+    assert server.info is not None
+    server.info["engine"] = "dead"
+    assert (await triton.probe(target(server.address))).verdict is ProbeVerdict.FAILED
+    assert server.inferences == 0
+
+
+async def test_a_model_that_does_not_generate_is_asked_for_an_embedding(server: TritonStandIn) -> None:
+    server.generates = False
+    outcome = await triton.probe(target(server.address))
+    assert (outcome.verdict, outcome.embeds) == (ProbeVerdict.SERVING, True)
+    explicit = await triton.probe(replace(target(server.address), kind="generate"))
+    assert explicit.verdict is ProbeVerdict.FAILED
+    assert "does not support 'generate'" in explicit.message
+
+
+async def test_embedding_asked_of_a_model_that_generates_fails(server: TritonStandIn) -> None:
+    outcome = await triton.probe(replace(target(server.address), kind="embed"))
+    assert outcome.verdict is ProbeVerdict.FAILED
+
+
+async def test_the_expected_text_must_be_in_the_answer(server: TritonStandIn) -> None:
+    good = await triton.probe(replace(target(server.address), expect_contains="Paris"))
+    bad = await triton.probe(replace(target(server.address), expect_contains="Rome"))
+    assert (good.verdict, bad.verdict) == (ProbeVerdict.SERVING, ProbeVerdict.FAILED)
+    assert "Rome" in bad.message
+
+
+@pytest.mark.parametrize(
+    ("behaviour", "verdict"),
+    [
+        ("hang", ProbeVerdict.TIMEOUT),
+        ("error", ProbeVerdict.FAILED),
+        ("empty", ProbeVerdict.FAILED),
+        ("mute", ProbeVerdict.PROTOCOL_ERROR),
+    ],
+)
+async def test_misbehaviour(server: TritonStandIn, behaviour: str, verdict: ProbeVerdict) -> None:
+    server.behaviour = behaviour
+    outcome = await triton.probe(target(server.address))
+    assert outcome.verdict is verdict
+    assert outcome.message
+
+
+async def test_a_closed_port_is_unreachable(server: TritonStandIn) -> None:
+    server.stop()
+    assert (await triton.probe(target(server.address))).verdict is ProbeVerdict.UNREACHABLE
+
+
+async def _http1(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    await reader.read(100)
+    writer.write(b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n")
+    writer.close()
+
+
+async def _noise(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    writer.write(b"\x00\xff220 mail.example.org ESMTP ready, what can I do for you today?\r\n" * 3)
+    await reader.read(100)
+    writer.close()
+
+
+async def _silence(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    while await reader.read(100):
+        pass
+    writer.close()
+
+
+@asynccontextmanager
+async def _listening(handler: Handler) -> AsyncIterator[str]:
+    while True:
+        address = f"127.{random.randint(1, 254)}.{random.randint(0, 254)}.{random.randint(1, 254)}"
+        try:
+            server = await asyncio.start_server(handler, address, PORT)
+        except OSError:
+            continue
+        async with server:
+            yield address
+        return
+
+
+@pytest.mark.parametrize(
+    ("handler", "verdict"),
+    [
+        (_http1, ProbeVerdict.PROTOCOL_ERROR),
+        (_noise, ProbeVerdict.PROTOCOL_ERROR),
+        (_silence, ProbeVerdict.TIMEOUT),
+    ],
+)
+async def test_ports_that_do_not_speak_grpc(handler: Handler, verdict: ProbeVerdict) -> None:
+    async with _listening(handler) as address:
+        assert (await triton.probe(target(address))).verdict is verdict
+
+
+async def test_a_grpc_server_of_another_service_is_another_protocol(server: TritonStandIn) -> None:
+    import grpc
+
+    server.stop()
+    other = grpc.aio.server()
+    other.add_insecure_port(f"{server.address}:{PORT}")
+    await other.start()
+    try:
+        outcome = await triton.probe(target(server.address))
+        assert outcome.verdict is ProbeVerdict.PROTOCOL_ERROR
+    finally:
+        await other.stop(grace=0)
