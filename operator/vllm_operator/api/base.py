@@ -62,7 +62,7 @@ class Model(BaseModel):
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """A rule over one scalar, attached to its type with `Annotated`."""
+    """A rule over one value, attached to its type with `Annotated`; without `cel` it is the operator's alone."""
 
     cel: str
     message: str
@@ -84,6 +84,8 @@ class Check:
     ) -> dict[str, Any]:
         """Add the rule to the schema of the scalar."""
         result = dict(handler(schema))
+        if not self.cel:
+            return result
         result["x-kubernetes-validations"] = [
             *result.get("x-kubernetes-validations", []),
             {"rule": self.cel, "message": self.message},

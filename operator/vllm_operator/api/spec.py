@@ -390,6 +390,7 @@ class Probe(Model):
             lambda probe: probe.generate is None or probe.embed is None,
         ),
         Rule(
+            "!has(self.timeoutSeconds) || !has(self.periodSeconds) || "
             "self.timeoutSeconds <= self.periodSeconds * 4",
             "`timeoutSeconds` must not be greater than four times `periodSeconds`",
             lambda probe: probe.timeout_seconds <= 4 * probe.period_seconds,

@@ -19,16 +19,14 @@ _NAME = matches(r"[a-z]([-a-z0-9]*[a-z0-9])?", "")
 NAME_RULES: Final = (
     Rule(
         f"size(self.metadata.name) <= {MAX_NAME}",
-        f"must be no more than {MAX_NAME} characters: names of pods and ConfigMaps are made from it",
+        f"`metadata.name` must be no more than {MAX_NAME} characters: names of children are made from it",
         lambda name: len(name) <= MAX_NAME,
-        ".metadata.name",
     ),
     Rule(
         _NAME.cel.replace("self.", "self.metadata.name.", 1),
-        "must consist of lower case letters, digits or '-', start with a letter and end with a letter or "
-        "digit: a Service has this name",
+        "`metadata.name` must consist of lower case letters, digits or '-', start with a letter and end with "
+        "a letter or digit: a Service has this name",
         _NAME.holds,
-        ".metadata.name",
     ),
 )
 SERVED_NAME_RULE: Final = Rule(
@@ -130,7 +128,7 @@ def parse_model(obj: Mapping[str, Any]) -> VLLMModel:
     """Read and check an object; SpecInvalid with all problems if it is no valid VLLMModel."""
     identity = ModelIdentity.of(obj)
     problems = [
-        _invalid(rule.field_path[1:], rule.message)
+        Problem(Reason.INVALID_SPEC, rule.message)
         for rule in NAME_RULES
         if rule.holds is not None and not rule.holds(identity.name)
     ]
@@ -191,6 +189,7 @@ _WORDS: Final[Mapping[str, str]] = {
     "string_too_short": "must be at least {min_length} characters",
     "too_long": "must have at most {max_length} items",
     "too_short": "must have at least {min_length} items",
+    "string_pattern_mismatch": "must match the pattern '{pattern}'",
     "literal_error": "must be one of {expected}",
     "json_invalid": "must be JSON that is not nested deeper than 100 levels",
 }
