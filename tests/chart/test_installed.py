@@ -30,9 +30,7 @@ def kubectl() -> Iterator[Kubectl]:
 
 def install(kubectl: Kubectl) -> str:
     sets = [word for k, v in required_values().items() for word in ("--set-json", f"{k}={json.dumps(v)}")]
-    return kubectl.run_helm(
-        "upgrade", "--install", RELEASE, str(CHART), "--namespace", NAMESPACE, *sets, *more
-    )
+    return kubectl.run_helm("upgrade", "--install", RELEASE, str(CHART), "--namespace", NAMESPACE, *sets)
 
 
 def may(kubectl: Kubectl, user: str, verb: str, what: str, namespace: str = "default") -> bool:
