@@ -1,5 +1,6 @@
 """The local Kubernetes with this repository's images in it, for the demo and for the end-to-end tests."""
 
+import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -12,6 +13,8 @@ from localcluster.binaries import ensure_all, helm_binary
 from localcluster.buildkit import ImageRecord
 from localcluster.cache import Cache
 from localcluster.cluster import DEFAULT_NAME, Cluster
+from localcluster.current import CLUSTER_VARIABLE, LOCAL
+from localcluster.errors import LocalClusterError
 from localcluster.imagestore import ImageStore, Target
 from localcluster.kubernetesmodule import kubernetes_version, module_for
 from localcluster.prerequisites import require_root
@@ -33,6 +36,11 @@ class LocalKubernetes:
 
 def running_cluster(name: str = DEFAULT_NAME, *, gpus: int = 0) -> LocalKubernetes:
     """Build what is missing, start the cluster if it does not run, and bring the newest images into it."""
+    if os.environ.get(CLUSTER_VARIABLE, LOCAL) != LOCAL:
+        raise LocalClusterError(
+            "The demo and the end-to-end tests build images into a node of their own and run on the local cluster "
+            "only. On your own cluster follow docs/install.md and docs/quickstart.md."
+        )
     require_root("A cluster with a node")
     cache = Cache.default()
     records = build_everything(cache)
@@ -70,5 +78,4 @@ def load_changed(cluster: Cluster, records: Sequence[ImageRecord]) -> None:
 
 def kubectl_for(cluster: Cluster) -> Kubectl:
     """kubectl and helm for one cluster."""
-    kubectl = cluster.plane_files.programs / "kubectl"
-    return Kubectl(kubectl, helm_binary(cluster.cache), cluster.kubeconfig)
+    return Kubectl(cluster.kubectl_program, helm_binary(cluster.cache), cluster.kubeconfig)
