@@ -4,8 +4,10 @@ import hashlib
 import json
 import os
 import re
+import secrets
 import subprocess
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -22,6 +24,7 @@ HOST_SETTINGS = re.compile(
 LOCAL_SETTINGS = re.compile(
     r"^(PIP_CERT|PIP_FIND_LINKS|PIP_CACHE_DIR|UV_CACHE_DIR|UV_PYTHON\w*|UV_PROJECT\w*)$"
 )
+VIEW_TRIES = 5
 CA_BUNDLES = (
     "/etc/ssl/certs/ca-certificates.crt",
     "/etc/pki/tls/certs/ca-bundle.crt",
@@ -144,16 +147,23 @@ class Builder:
                 if not chain
                 else f"sha256:{hashlib.sha256(f'{chain} {diff_id}'.encode()).hexdigest()}"
             )
-        view = f"layers-of-{chain}"
-        self.ctr("snapshots", "--snapshotter", SNAPSHOTTER, "view", view, chain)
-        try:
-            words = self.ctr("snapshots", "--snapshotter", SNAPSHOTTER, "mounts", "/target", view)
-        finally:
-            self.ctr("snapshots", "--snapshotter", SNAPSHOTTER, "rm", view)
+        words = self._mount_words(chain)
         found = re.search(r"lowerdir=([^,\s]+)", words)
         if found is not None:
             return found.group(1).split(":")
         return [re.findall(r"\s(/\S+/fs)\s", f"{words} ")[0]]
+
+    def _mount_words(self, chain: str) -> str:
+        """What a mount of a read-only view would say. Nothing holds the view, so garbage collection may win."""
+        for _ in range(VIEW_TRIES):
+            view = f"layers-{secrets.token_hex(4)}"
+            with suppress(LocalClusterError):
+                self.ctr("snapshots", "--snapshotter", SNAPSHOTTER, "view", view, chain)
+                words = self.ctr("snapshots", "--snapshotter", SNAPSHOTTER, "mounts", "/target", view)
+                with suppress(LocalClusterError):
+                    self.ctr("snapshots", "--snapshotter", SNAPSHOTTER, "rm", view)
+                return words
+        raise LocalClusterError(f"containerd does not say where the layers up to {chain} are.")
 
     def _follow(self, argv: Sequence[str], log: Path) -> None:
         with (

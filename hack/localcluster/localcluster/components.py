@@ -156,8 +156,13 @@ class ControlPlaneFiles:
             f"--service-account-private-key-file={self.directory}/service-account.key",
             f"--root-ca-file={self.authority}",
             "--use-service-account-credentials",
+            # At the default 20 requests a second, the controllers alone take 4 s to start.
+            "--kube-api-qps=400",
+            "--kube-api-burst=800",
             "--leader-elect=false",
             "--secure-port=0",
+            # It would publish the self-signed certificate as an authority, and be refused again and again.
+            "--controllers=*,-kube-apiserver-serving-clustertrustbundle-publisher-controller",
         ]
 
     def _scheduler(self) -> list[str]:
