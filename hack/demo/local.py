@@ -38,8 +38,8 @@ def running_cluster(name: str = DEFAULT_NAME, *, gpus: int = 0) -> LocalKubernet
     """Build what is missing, start the cluster if it does not run, and bring the newest images into it."""
     if os.environ.get(CLUSTER_VARIABLE, LOCAL) != LOCAL:
         raise LocalClusterError(
-            "The demo and the end-to-end tests build images into a node of their own and run on the local cluster "
-            "only. On your own cluster follow docs/install.md and docs/quickstart.md."
+            "The demo and the end-to-end tests build images into a node of their own: they need the local "
+            "cluster. On your own cluster follow docs/install.md and docs/quickstart.md."
         )
     require_root("A cluster with a node")
     cache = Cache.default()
