@@ -52,6 +52,8 @@ class AuditEvent:
     completed: datetime
     dry_run: bool
     body: Any
+    permitted: bool
+    """False when the user has no right to it (RBAC), whatever the request holds."""
 
     @property
     def is_write(self) -> bool:
@@ -135,4 +137,5 @@ def _parse(entry: dict[str, Any]) -> AuditEvent:
         completed=datetime.fromisoformat(entry["stageTimestamp"]),
         dry_run="dryRun=" in entry["requestURI"],
         body=body,
+        permitted=entry.get("annotations", {}).get("authorization.k8s.io/decision") != "forbid",
     )

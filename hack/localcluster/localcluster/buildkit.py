@@ -17,10 +17,8 @@ from localcluster.containerd import NAMESPACE, SNAPSHOTTER
 from localcluster.errors import LocalClusterError
 from localcluster.progress import say, tail
 
-# What a package manager inside a build needs to know about this machine. It travels as a secret: never in an image.
-HOST_SETTINGS = re.compile(
-    r"^(PIP_|UV_|NPM_CONFIG_|GOPROXY|HTTPS?_PROXY|NO_PROXY|ALL_PROXY|https?_proxy|no_proxy)"
-)
+# What a package manager in a build needs to know about this machine. It travels as a secret, never in an image.
+HOST_SETTINGS = re.compile(r"^(PIP_|UV_|HTTPS?_PROXY|NO_PROXY|ALL_PROXY|https?_proxy|no_proxy)")
 LOCAL_SETTINGS = re.compile(
     r"^(PIP_CERT|PIP_FIND_LINKS|PIP_CACHE_DIR|UV_CACHE_DIR|UV_PYTHON\w*|UV_PROJECT\w*)$"
 )
@@ -154,7 +152,7 @@ class Builder:
         return [re.findall(r"\s(/\S+/fs)\s", f"{words} ")[0]]
 
     def _mount_words(self, chain: str) -> str:
-        """What a mount of a read-only view would say. Nothing holds the view, so garbage collection may win."""
+        """What a mount of a read-only view would say; nothing holds the view: garbage collection may win."""
         for _ in range(VIEW_TRIES):
             view = f"layers-{secrets.token_hex(4)}"
             with suppress(LocalClusterError):

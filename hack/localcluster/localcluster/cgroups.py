@@ -23,7 +23,7 @@ def make(name: str) -> None:
         group = hierarchy / name
         group.mkdir(parents=True, exist_ok=True)
         for setting in ("cpuset.cpus", "cpuset.mems"):
-            # On cgroup v1 a new cpuset is empty, and no process may enter it before it has processors and memory.
+            # On cgroup v1 a new cpuset is empty, and no process may enter it as it is.
             if hierarchy.name == "cpuset" and not (group / setting).read_text().strip():
                 (group / setting).write_text((hierarchy / setting).read_text())
 

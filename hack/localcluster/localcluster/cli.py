@@ -18,6 +18,9 @@ from localcluster.imagestore import ImageStore, Target
 from localcluster.kubernetesmodule import kubernetes_version, write_module
 from localcluster.toolsets import KUBERNETES_MODULE
 
+# Images that are not called like their target.
+IMAGE_NAMES = {"operator": "vllm-operator"}
+
 name_option = click.option("--name", default=DEFAULT_NAME, show_default=True, help="Which local cluster.")
 
 
@@ -108,7 +111,7 @@ def audit(name: str, user: str | None) -> None:
 @click.option(
     "--target", "targets", multiple=True, required=True, help="Stage of the Dockerfile (repeatable)."
 )
-@click.option("--tag", "tags", multiple=True, required=True, help="Name of that target's image (repeatable).")
+@click.option("--tag", "tags", multiple=True, help="Name of each target's image, if not the usual one.")
 @click.option("--build-arg", "arguments", multiple=True, help="NAME=VALUE for the Dockerfile (repeatable).")
 @click.option("--file", "dockerfile", type=click.Path(path_type=Path), default=REPOSITORY / "Dockerfile")
 @click.option("--context", type=click.Path(path_type=Path), default=REPOSITORY)
@@ -120,9 +123,10 @@ def build(
     context: Path,
 ) -> None:
     """Build Dockerfile targets into the image store."""
-    if len(targets) != len(tags):
-        raise click.UsageError("Give one --tag for each --target.")
-    wanted = [Target(name, tag) for name, tag in zip(targets, tags, strict=True)]
+    if tags and len(targets) != len(tags):
+        raise click.UsageError("Give no --tag, or one for each --target.")
+    names = tags or tuple(f"localhost/{IMAGE_NAMES.get(target, target)}:dev" for target in targets)
+    wanted = [Target(target, tag) for target, tag in zip(targets, names, strict=True)]
     pairs = dict(argument.partition("=")[::2] for argument in arguments)
     store = ImageStore(Cache.default())
     for record in store.build(dockerfile.resolve(), wanted, context=context.resolve(), build_args=pairs):
@@ -133,7 +137,7 @@ def build(
 @name_option
 @click.argument("image")
 def load(name: str, image: str) -> None:
-    """Bring an image into the running node: a tag of the store, or an archive file, which enters the store too."""
+    """Bring an image into the running node: a tag of the store, or an archive that enters the store too."""
     tags = ImageStore(Cache.default()).load(Path(image)) if Path(image).is_file() else [image]
     for tag in tags:
         if Cluster(name).running():

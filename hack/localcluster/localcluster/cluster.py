@@ -1,14 +1,14 @@
-"""The full-node profile: control plane, kubelet, containerd, pod network and Services, in namespaces of their own.
+"""The full-node profile: control plane, kubelet, containerd, pod network, Services, in namespaces of its own.
 
-Everything of a cluster lives in one network, mount and PID namespace whose first process is the supervisor. Its end is
-the end of every process, mount, interface and packet filter rule of the cluster; what remains to be removed is its
-folder in the cache and its control groups.
+Everything of a cluster lives in one network, mount and PID namespace whose first process is the supervisor.
+Its end is the end of every process, mount, interface and packet filter rule of the cluster; what remains to
+be removed is its folder in the cache and its control groups.
 """
 
 import json
 import subprocess
-from collections.abc import Sequence
-from contextlib import ExitStack
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
@@ -71,36 +71,20 @@ class Cluster(Access):
         """Start the cluster, or set the number of GPUs of the one that already runs."""
         require_root("A cluster with a node")
         require_tools(self.cache, NODE_TOOLS)
-        if self.running():
-            say(f"the cluster {self.name} runs already")
-            self.set_gpus(gpus)
-            return self
-        require_memory(MEMORY_GIB, "A cluster with a node")
-        require_disk(self.cache, DISK_GIB, "A cluster with a node")
-        toolsets = [kubernetes(module_for(self.cache, self.version), self.version), CONTAINERS, NETWORK]
-        programs, containers, network = ensure_all(self.cache, toolsets)
-        ImageStore(self.cache).ensure_pause()
-        with ExitStack() as undo, step(f"starting the cluster {self.name} (Kubernetes {self.version})"):
-            undo.callback(self.down)
-            files = self._start_namespaces(programs, containers, network, audit)
-            self._connect(files.addresses)
-            self._start_programs(files)
-            self.set_gpus(gpus)
-            undo.pop_all()
+        with self._locked():
+            if self.running():
+                say(f"the cluster {self.name} runs already")
+            else:
+                self._up(audit)
+        self.set_gpus(gpus)
         return self
 
     def down(self) -> None:
         """End the cluster and remove everything it has left, whoever or whatever ended parts of it before."""
-        if not self.directory.exists() and not cgroups.existing(self.cgroup):
-            return
-        require_root("Removing a cluster")
-        interface = self._described().get("interface", "")
-        self.supervised.stop(gracefully=False)
-        if interface and interface_exists(interface):
-            # The interface goes with its network namespace, a moment after the last process in there.
-            subprocess.run(["ip", "link", "delete", interface], capture_output=True, check=False)
-        cgroups.remove(self.cgroup)
-        remove_tree(self.directory)
+        if self.directory.exists() or cgroups.existing(self.cgroup):
+            require_root("Removing a cluster")
+            with self._locked():
+                self._down()
 
     def running(self) -> bool:
         """Whether the cluster is there; one that failed to start or lost its supervisor is not."""
@@ -166,6 +150,33 @@ class Cluster(Access):
         """A command line that runs the given one in the node's namespaces."""
         return ["nsenter", "-t", str(self.supervised.namespace_pid), "-m", "-n", "-p", "--", *argv]
 
+    @contextmanager
+    def _locked(self) -> Iterator[None]:
+        with self.cache.locked(f"cluster-{self.name}"):
+            yield
+
+    def _up(self, audit: bool) -> None:
+        require_memory(MEMORY_GIB, "A cluster with a node")
+        require_disk(self.cache, DISK_GIB, "A cluster with a node")
+        toolsets = [kubernetes(module_for(self.cache, self.version), self.version), CONTAINERS, NETWORK]
+        programs, containers, network = ensure_all(self.cache, toolsets)
+        ImageStore(self.cache).ensure_pause()
+        with ExitStack() as undo, step(f"starting the cluster {self.name} (Kubernetes {self.version})"):
+            undo.callback(self._down)
+            files = self._start_namespaces(programs, containers, network, audit)
+            self._connect(files.addresses)
+            self._start_programs(files)
+            undo.pop_all()
+
+    def _down(self) -> None:
+        interface = self._described().get("interface", "")
+        self.supervised.stop(gracefully=False)
+        if interface and interface_exists(interface):
+            # The interface goes with its network namespace, a moment after the last process in there.
+            subprocess.run(["ip", "link", "delete", interface], capture_output=True, check=False)
+        cgroups.remove(self.cgroup)
+        remove_tree(self.directory)
+
     def _described(self) -> dict[str, Any]:
         path = self.directory / "cluster.json"
         described: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {}
@@ -178,7 +189,7 @@ class Cluster(Access):
 
     def _start_namespaces(self, programs: Path, containers: Path, network: Path, audit: bool) -> NodeFiles:
         with self.cache.locked("clusters"):
-            self.down()
+            self._down()
             self.directory.mkdir(parents=True, mode=0o700)
             addresses = choose(self._taken_indices())
             self._describe(

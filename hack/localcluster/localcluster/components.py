@@ -100,7 +100,7 @@ class ControlPlaneFiles:
         ]
 
     def start_rest(self, supervised: Supervised) -> None:
-        """Wait for the API server, start controllers and scheduler, and wait until the controllers do their work."""
+        """Wait for the API server, start controllers and scheduler, and wait until the controllers work."""
         administrator = self.administrator()
         supervised.wait("the API server is ready", administrator.ready, READY_SECONDS)
         supervised.command("start", "kube-controller-manager")

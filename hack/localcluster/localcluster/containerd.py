@@ -15,7 +15,8 @@ def socket_path(path: Path) -> Path:
     """Check that a socket can have this path."""
     if len(str(path)) > SOCKET_PATH_LIMIT:
         raise LocalClusterError(
-            f"{path} is longer than a socket's path may be ({SOCKET_PATH_LIMIT}): set XDG_CACHE_HOME to a shorter one."
+            f"{path} is longer than a socket's path may be ({SOCKET_PATH_LIMIT}): "
+            "set XDG_CACHE_HOME to a shorter one."
         )
     return path
 
@@ -25,7 +26,9 @@ def builder_config(root: Path, state: Path, socket: Path) -> str:
     return f"""version = 3
 root = "{root}"
 state = "{state}"
-disabled_plugins = ["io.containerd.grpc.v1.cri", "io.containerd.cri.v1.runtime", "io.containerd.cri.v1.images"]
+disabled_plugins = [
+  "io.containerd.grpc.v1.cri", "io.containerd.cri.v1.runtime", "io.containerd.cri.v1.images"
+]
 [grpc]
   address = "{socket}"
 [ttrpc]
@@ -52,7 +55,7 @@ def buildkit_config(root: Path, socket: Path, containerd_socket: Path, cgroup: s
 
 
 def node_config(root: Path, state: Path, socket: Path, cni_binaries: Path, cni_config: Path) -> str:
-    """Configure containerd for a kubelet: pinned sandbox image, own CNI folders, no adjusting of OOM scores."""
+    """Configure containerd for a kubelet: pinned sandbox image, own CNI folders, OOM scores left."""
     return f"""version = 3
 root = "{root}"
 state = "{state}"

@@ -1,7 +1,7 @@
 """The control-plane profile: a real API server with its controllers, without nodes and without root.
 
-All that tests of CRDs, RBAC, apply, garbage collection and reconciling need. Any number can run side by side; each
-ends with the process that started it, also after a SIGKILL.
+All that tests of CRDs, RBAC, apply, garbage collection and reconciling need. Any number can run side by side;
+each ends with the process that started it, also after a SIGKILL.
 """
 
 import json
@@ -43,7 +43,7 @@ class Component:
         return self.plane.supervised.running(self.name)
 
     def stop(self, grace: float = 3) -> None:
-        """End it with SIGTERM. An API server with open watches would linger for a minute: after the grace it is killed."""
+        """End it with SIGTERM, and kill it after the grace: with open watches an API server lingers."""
         self.plane.supervised.command("stop", self.name)
         if not wait_until(lambda: not self.running, grace):
             self.kill()

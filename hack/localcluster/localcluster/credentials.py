@@ -1,4 +1,4 @@
-"""Who may talk to the API server: static tokens of the components and of the administrator, and kubeconfigs."""
+"""Who may talk to the API server: static tokens of components and administrator, and kubeconfigs."""
 
 import json
 import secrets

@@ -1,7 +1,7 @@
 """A stored image as a writable root filesystem to run programs in, without Kubernetes.
 
-The overlay is mounted in a mount namespace of its own, held by a supervisor that ends with this process. Each program is
-the first process of a PID namespace of its own, as it would be in a container, and uses this machine's network.
+The overlay is mounted in a mount namespace of its own, held by a supervisor that ends with this process. Each
+program is the first process of a PID namespace of its own, as in a container, on this machine's network.
 """
 
 import os
@@ -67,7 +67,7 @@ class ImageProcess:
         self.send_signal(signal.SIGKILL)
 
     def _find(self) -> int:
-        """Its number as seen from here: the grandchild of what was started (nsenter, unshare, the program)."""
+        """Its number as seen from here: nsenter's grandchild, the child of unshare."""
         deadline = time.monotonic() + START_SECONDS
         while self._outer.poll() is None and time.monotonic() < deadline:
             for unshare in _children(self._outer.pid):

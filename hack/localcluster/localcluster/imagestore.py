@@ -1,13 +1,14 @@
 """Images without a registry: one containerd image store in the cache, filled by BuildKit from the Dockerfile.
 
-containerd and buildkitd run only while something is built or loaded, in mount and PID namespaces of their own, so that
-an interrupted build leaves no process and no mount. A node starts from a hard-linked copy of the store.
+containerd and buildkitd run only while something is built or loaded, in mount and PID namespaces of their
+own, so that an interrupted build leaves no process and no mount. A node starts from a hard-linked copy.
 """
 
 import json
 import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -16,7 +17,7 @@ from localcluster import cgroups
 from localcluster.binaries import container_binaries
 from localcluster.buildkit import Builder, ImageBuild, ImageRecord
 from localcluster.cache import Cache, remove_tree
-from localcluster.containerd import PAUSE_IMAGE, buildkit_config, builder_config, socket_path
+from localcluster.containerd import PAUSE_IMAGE, builder_config, buildkit_config, socket_path
 from localcluster.dockerfile import content_key
 from localcluster.errors import LocalClusterError
 from localcluster.prerequisites import BUILD_TOOLS, require_disk, require_root, require_tools
@@ -66,8 +67,11 @@ class ImageStore:
             if target not in waiting:
                 say(f"{target.tag} is up to date ({keys[target.tag]})")
         if waiting:
-            require_disk(self.cache, FREE_GIB, "Building images")
-            rootfs = ensure_rootfs(self.cache)
+            self._require()
+            with ThreadPoolExecutor(max_workers=1) as pool:
+                programs = pool.submit(container_binaries, self.cache)
+                rootfs = ensure_rootfs(self.cache)
+                programs.result()
             with self.builder() as builder:
                 for target in waiting:
                     if self._recorded(target.tag, keys[target.tag]):
@@ -124,8 +128,7 @@ class ImageStore:
     @contextmanager
     def builder(self) -> Iterator[Builder]:
         """Run containerd and buildkitd on the store for as long as the block lasts."""
-        require_root("Building images")
-        require_tools(self.cache, BUILD_TOOLS)
+        self._require()
         programs = container_binaries(self.cache)
         with self.cache.locked("store"):
             run_folder = self.cache.store / "run"
@@ -142,6 +145,11 @@ class ImageStore:
             finally:
                 supervised.stop()
                 cgroups.remove(BUILD_CGROUP)
+
+    def _require(self) -> None:
+        require_root("Building images")
+        require_disk(self.cache, FREE_GIB, "Building images")
+        require_tools(self.cache, BUILD_TOOLS)
 
     def _start(self, supervised: Supervised, programs: Path, builder: Builder) -> None:
         folder = supervised.directory

@@ -59,7 +59,7 @@ def write_module(cache: Cache, version: str, folder: Path) -> None:
 
 
 def render_go_mod(upstream: str, version: str) -> str:
-    """Make our go.mod from upstream's: its staging modules are required at v0.0.0 and need a replacement each."""
+    """Make our go.mod from upstream's: each of its staging modules (at v0.0.0) needs a replacement."""
     staging = re.findall(r"^\s+(k8s\.io/\S+) v0\.0\.0$", upstream, re.MULTILINE)
     language = re.search(r"^go (\S+)$", upstream, re.MULTILINE)
     godebug = re.search(r"^godebug default=(\S+)$", upstream, re.MULTILINE)

@@ -127,7 +127,7 @@ class NodeFiles:
             "clusterDomain": "cluster.local",
             "readOnlyPort": 0,
             "volumePluginDir": f"{self.directory}/kubelet-plugins",
-            # The disk is the machine's, and images cannot be pulled again: nothing is evicted or collected for it.
+            # Images cannot be pulled again: none is collected because the machine's disk fills.
             "imageGCHighThresholdPercent": 100,
             "evictionHard": {
                 "memory.available": "100Mi",
@@ -164,7 +164,7 @@ class NodeFiles:
 
 
 def copy_store(store: Path, target: Path) -> None:
-    """Copy an image store by hard links, its databases for real: a second costs neither disk nor time."""
+    """Copy an image store by hard links, its databases for real: a copy costs little disk and time."""
     remove_tree(target)
     target.mkdir(parents=True)
     for child in sorted(store.iterdir()):

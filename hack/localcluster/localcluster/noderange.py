@@ -55,7 +55,7 @@ class NodeRange:
 
 
 def choose(taken: Iterable[int]) -> NodeRange:
-    """Pick the lowest index that no running cluster has and whose ranges this machine does not route already."""
+    """Pick the lowest index that no running cluster has and whose ranges this machine does not route."""
     routed = _routed_networks()
     unavailable = set(taken)
     for index in range(HIGHEST_INDEX + 1):

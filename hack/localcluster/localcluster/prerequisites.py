@@ -93,7 +93,7 @@ def require_tools(cache: Cache, tools: Sequence[str]) -> None:
     packages = sorted({DEBIAN_PACKAGES[tool] for tool in missing})
     if shutil.which("apt-get") is None or os.geteuid() != 0:
         raise LocalClusterError(
-            f"Missing {', '.join(missing)}: install the packages {' '.join(packages)} and run the command again."
+            f"Missing {', '.join(missing)}: install the packages {' '.join(packages)} and try again."
         )
     with cache.locked("apt"), step(f"installing the Debian packages {' '.join(packages)}", cache.log("apt")):
         quiet = {"DEBIAN_FRONTEND": "noninteractive"}

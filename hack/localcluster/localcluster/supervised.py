@@ -19,7 +19,7 @@ from localcluster.progress import tail
 SUPERVISE = Path(__file__).with_name("supervise.py")
 POLL_SECONDS = 0.02
 NO_NAMESPACES: tuple[str, ...] = ()
-# --kill-child: a SIGKILL of unshare ends the first process of the namespace, and with it every other one in there.
+# --kill-child: a SIGKILL of unshare ends the first process of the namespace, and with it all others in there.
 OWN_MOUNTS_AND_PIDS = ("unshare", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc")
 OWN_NETWORK_TOO = (*OWN_MOUNTS_AND_PIDS, "--net")
 
@@ -100,7 +100,7 @@ class Supervised:
         return published
 
     def alive(self) -> bool:
-        """Say whether a supervisor holds the directory: its lock goes with it, so a reused pid cannot deceive."""
+        """Say whether a supervisor holds the directory: its lock ends with it, unlike a number in a file."""
         return lock_is_held(self.directory / "lock")
 
     def command(self, *words: str, timeout: float = 30) -> None:
@@ -153,7 +153,7 @@ class Supervised:
             self._spawned = None
 
     def members(self) -> list[int]:
-        """Every living process of this set, found by its PID namespace or by its number and working directory."""
+        """Every living process of this set, found by its PID namespace or by number and working directory."""
         namespace = _read(self.directory / "pid-namespace")
         if namespace:
             return [pid for pid in _all_pids() if _link(f"/proc/{pid}/ns/pid") == namespace]
