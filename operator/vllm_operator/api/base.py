@@ -62,7 +62,7 @@ class Model(BaseModel):
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """A rule over one value, attached to its type with `Annotated`; without `cel` it is the operator's alone."""
+    """A rule over one value, attached to its type with `Annotated`; without `cel`, for the operator alone."""
 
     cel: str
     message: str

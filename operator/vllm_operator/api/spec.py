@@ -545,4 +545,4 @@ class VLLMModelSpec(Model):
     )
     scheduling: Annotated[Scheduling | None, Field(description="Where the pods may run.")] = None
     rollout: Annotated[Rollout, Field(description="How a new revision replaces the old one.")] = Rollout()
-    paused: Annotated[bool, Field(description="Leave the children alone; the status goes on..")] = False
+    paused: Annotated[bool, Field(description="Leave the children alone; the status goes on.")] = False

@@ -1,4 +1,7 @@
-"""`status` of a VLLMModel as a schema. The operator writes it as plain JSON (`status.compute`)."""
+"""`status` of a VLLMModel as a schema. The operator writes it as plain JSON (`status.compute`).
+
+No field has a default: the API server would add it to what the operator wrote, which then looked changed.
+"""
 
 from typing import Annotated, Literal
 
@@ -36,8 +39,9 @@ class Condition(Model):
         str, Field(max_length=32768, description="What, on which pod, and what to do about it.")
     ]
     observed_generation: Annotated[
-        int, Field(ge=-1, le=9_007_199_254_740_991, description="`metadata.generation` that it is about.")
-    ] = 0
+        int | None,
+        Field(ge=-1, le=9_007_199_254_740_991, description="`metadata.generation` that it is about."),
+    ] = None
     last_transition_time: Annotated[
         str,
         Field(
@@ -51,17 +55,19 @@ class Condition(Model):
 class Endpoints(Model):
     """Addresses inside the cluster."""
 
-    http: Annotated[_Text, Field(description="KServe v2 over HTTP, and Triton's generate extension.")] = ""
-    grpc: Annotated[_Text, Field(description="KServe v2 over gRPC, as host and port.")] = ""
-    metrics: Annotated[_Text, Field(description="Metrics of Triton and vLLM.")] = ""
+    http: Annotated[
+        _Text | None, Field(description="KServe v2 over HTTP, and Triton's generate extension.")
+    ] = None
+    grpc: Annotated[_Text | None, Field(description="KServe v2 over gRPC, as host and port.")] = None
+    metrics: Annotated[_Text | None, Field(description="Metrics of Triton and vLLM.")] = None
 
 
 class RuntimeStatus(Model):
     """What runs."""
 
-    image: Annotated[_Text, Field(description="Image of the Triton container.")] = ""
-    triton: Annotated[_Text, Field(description="Version of Triton, as its pods report it.")] = ""
-    vllm: Annotated[_Text, Field(description="Version of vLLM, as its pods report it.")] = ""
+    image: Annotated[_Text | None, Field(description="Image of the Triton container.")] = None
+    triton: Annotated[_Text | None, Field(description="Version of Triton, as its pods report it.")] = None
+    vllm: Annotated[_Text | None, Field(description="Version of vLLM, as its pods report it.")] = None
 
 
 class FailingPod(Model):
@@ -69,7 +75,7 @@ class FailingPod(Model):
 
     name: Annotated[str, Field(max_length=253, description="Name of the pod.")]
     reason: Annotated[str, Field(max_length=1024, description="The root cause in one word.")]
-    message: Annotated[str, Field(max_length=2048, description="What was seen of it.")] = ""
+    message: Annotated[str | None, Field(max_length=2048, description="What was seen of it.")] = None
 
 
 class VLLMModelStatus(Model):
