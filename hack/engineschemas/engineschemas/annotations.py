@@ -1,7 +1,7 @@
 """Writes a type annotation of vLLM as a short, self-contained expression that JSON values can be judged by.
 
 The notation is Python's own: `int | None`, `list[str]`, `Literal['auto', 'half']`, the name of a config
-class, and `Enum['A', 'B']` for an enumeration that vLLM accepts by name. Members that no JSON value can
+class, and `Enum['A', 'B']` for an enumeration that vLLM looks up by name. Members that no JSON value can
 be (classes, callables, torch types) are left out of a union.
 """
 
@@ -26,6 +26,8 @@ class Annotations:
     def __init__(self, source: Source, on_class: Callable[[Definition], str | None]) -> None:
         self._source = source
         self._on_class = on_class
+        #: Of each enumeration met: its members' names with those values that a user may write.
+        self.enums: dict[str, dict[str, int | str]] = {}
 
     def render(self, module: str, node: ast.expr) -> str:
         """The annotation in the notation of this module, `Any` where it says nothing about JSON."""
@@ -104,8 +106,9 @@ class Annotations:
         if isinstance(found.node, ast.ClassDef):
             bases = {_last_name(base) for base in found.node.bases}
             if any(base.endswith("Enum") or base == "Flag" for base in bases):
-                values = dict.fromkeys([*enum_members(found.node), *_enum_values(found.node)])
-                return [f"Enum[{', '.join(map(repr, values))}]"]
+                text = f"Enum[{', '.join(map(repr, enum_members(found.node)))}]"
+                self.enums[text] = _enum_values(found.node)
+                return [text]
             config_class = self._on_class(found)
             return [config_class] if config_class else []
         value = _value_of(found.node)
@@ -125,19 +128,21 @@ def enum_members(node: ast.ClassDef) -> list[str]:
     ]
 
 
-def _enum_values(node: ast.ClassDef) -> list[int | str]:
-    """The members' values that a user may write: pydantic takes an enumeration by value.
+def _enum_values(node: ast.ClassDef) -> dict[str, int | str]:
+    """Members whose value a user may write: pydantic takes an enumeration by value.
 
     Class paths, the values of vLLM's attention backends, are not meant to be written.
     """
-    return [
-        item.value.value
+    return {
+        target.id: item.value.value
         for item in node.body
         if isinstance(item, ast.Assign)
         and isinstance(item.value, ast.Constant)
         and isinstance(item.value.value, int | str)
         and str(item.value.value).replace("_", "").replace("-", "").isalnum()
-    ]
+        for target in item.targets
+        if isinstance(target, ast.Name)
+    }
 
 
 def _value_of(node: ast.AST) -> ast.expr | None:

@@ -19,6 +19,8 @@ CLOSED = {"config_format", "kv_cache_dtype", "load_format", "model_impl", "quant
 JUDGED = {"kv_cache_dtype", "quantization_config"}
 #: Config classes whose every field also takes a comma-separated string (a `"*"` validator does it).
 COMMA_LISTS = {"IrOpPriorityConfig"}
+#: Fields that also take the name of a ready-made value.
+TEXT_TOO = {"QuantizationConfigArgs": ("linear", "moe")}
 
 
 @dataclass(frozen=True)
@@ -73,12 +75,14 @@ def _argument(
         entry["type"] = _without_str(entry["type"])
     if default is not UNKNOWN:
         entry["default"] = default
+    by_name = found.fold == "upper" if found else True  # EngineArgs looks a member up by its name
+    _enum_by_value(classes, entry, by_name)
     limits = bounds(item.value) | (found.bounds if found else {})
     entry |= dict(sorted(limits.items()))
     if found and found.fold:
         entry["fold"] = found.fold
     elif entry["type"].startswith("Enum[") and not found:
-        entry["fold"] = "upper"  # EngineArgs looks the member up by its name
+        entry["fold"] = "upper"
     if not found and name not in spread and name not in JUDGED and not class_names(entry["type"]):
         entry["unjudged"] = True
     text = _following_text(body, index) or (described.description if described else "")
@@ -160,17 +164,32 @@ def _nested(classes: ConfigClasses, arguments: dict[str, Any]) -> dict[str, Any]
         nested[name] = {}
         for config_field in classes.fields(name).values():
             field_type = _with_none(config_field.type, config_field.nullable)
-            if name in COMMA_LISTS:
+            if name in COMMA_LISTS or config_field.name in TEXT_TOO.get(name, ()):
                 field_type = f"str | {field_type}"
             entry: dict[str, Any] = {"type": field_type}
             if config_field.default is not UNKNOWN:
                 entry["default"] = config_field.default
+            _enum_by_value(classes, entry, config_field.fold == "upper")
             entry |= dict(sorted(config_field.bounds.items()))
             if config_field.fold:
                 entry["fold"] = config_field.fold
             nested[name][config_field.name] = entry
             pending += [n for n in class_names(field_type) if n not in nested]
     return dict(sorted(nested.items()))
+
+
+def _enum_by_value(classes: ConfigClasses, entry: dict[str, Any], by_name: bool) -> None:
+    """Without a lookup by name pydantic takes a member's value only; with one a number still is a value."""
+    for text, values in classes.annotations.enums.items():
+        if text not in entry["type"] or not values:
+            continue
+        if by_name:
+            numbers = [repr(value) for value in values.values() if isinstance(value, int)]
+            entry["type"] = entry["type"].replace(text, ", ".join([text[:-1], *numbers]) + "]")
+            continue
+        entry["type"] = entry["type"].replace(text, f"Literal[{', '.join(map(repr, values.values()))}]")
+        if "default" in entry:
+            entry["default"] = values.get(str(entry["default"]), entry["default"])
 
 
 def class_names(type_text: str) -> list[str]:

@@ -132,7 +132,8 @@ class ConfigClasses:
         name = node.id if isinstance(node, ast.Name) else ""
         if name in ("dict", "list", "set"):
             return {} if name == "dict" else []
-        if name and self.define(module, name):
+        found = self.source.find(module, name) if name else None
+        if found and isinstance(found.node, ast.ClassDef):
             return {}  # the class with its own defaults
         if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
             return {} if self.define(module, node.value.id) else UNKNOWN

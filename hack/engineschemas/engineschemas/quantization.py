@@ -7,14 +7,19 @@ from engineschemas.fields import ConfigClasses
 from engineschemas.source import Source
 
 MODULE = "vllm.model_executor.layers.quantization"
+ONLINE_CLASS = "OnlineQuantizationConfig"
 DTYPES = {"half": "float16", "float": "float32"} | {d: d for d in ("float16", "bfloat16", "float32")}
 
 
 def quantization_facts(source: Source) -> dict[str, Any]:
     """`quantization_dtypes` per method, and `quantization_deprecated`."""
     dtypes = {}
+    online = _online_methods(source)
     for method, class_name in _method_classes(source).items():
         supported = _supported_dtypes(source, class_name)
+        if supported and method in online:
+            # named in the arguments it quantizes while loading, whatever the checkpoint's class
+            supported = sorted({*supported, *(_supported_dtypes(source, ONLINE_CLASS) or ())})
         if supported:
             dtypes[method] = supported
     deprecated = ConfigClasses(source).default(MODULE, ast.Name("DEPRECATED_QUANTIZATION_METHODS"))
@@ -22,6 +27,14 @@ def quantization_facts(source: Source) -> dict[str, Any]:
         "quantization_deprecated": deprecated if isinstance(deprecated, list) else [],
         "quantization_dtypes": dict(sorted(dtypes.items())),
     }
+
+
+def _online_methods(source: Source) -> set[str]:
+    """Names that `--quantization` takes for quantizing an unquantized checkpoint while it loads."""
+    node = source.names("vllm.config.quantization").get("_ONLINE_SHORTHANDS")
+    value = node.value if isinstance(node, ast.Assign | ast.AnnAssign) else None
+    keys = value.keys if isinstance(value, ast.Dict) else []
+    return {str(key.value) for key in keys if isinstance(key, ast.Constant)}
 
 
 def _method_classes(source: Source) -> dict[str, str]:

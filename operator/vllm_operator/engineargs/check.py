@@ -141,9 +141,8 @@ def _value(
     try:
         yield types.coerce(value, entry, known.classes)
     except types.Refused as refused:
-        default = f" (vLLM {known.minor} takes {types.shown(entry['default'])} when it is absent)"
-        shown = default if _worth_naming(entry) else ""
-        found.invalid(f"spec.engineArgs.{path}: must be {refused}{shown}")
+        default = _default_in_words(entry, known)
+        found.invalid(f"spec.engineArgs.{types.name(path)}: must be {refused}{default}")
 
 
 def _permissions_below(
@@ -234,8 +233,11 @@ def _at_most(one: str, other: str) -> bool:
     return tuple(map(int, one.split("."))) <= tuple(map(int, other.split(".")))
 
 
-def _worth_naming(entry: Mapping[str, Any]) -> bool:
-    return isinstance(entry.get("default"), int | float | str) and entry["default"] != ""
+def _default_in_words(entry: Mapping[str, Any], known: schema.Schema) -> str:
+    default = entry.get("default")
+    if not isinstance(default, int | float | str) or default == "":
+        return ""
+    return f" (vLLM {known.minor} takes {types.shown(default)} when it is absent)"
 
 
 def _too_deep(value: Any) -> bool:

@@ -4,6 +4,8 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
+from vllm_operator.engineargs.types import shown
+
 LOAD_FORMATS: Final = ("auto", "safetensors", "dummy")
 EXECUTORS: Final = (None, "mp", "uni")
 COMMIT: Final = re.compile(r"[0-9a-f]{40}")
@@ -32,7 +34,7 @@ def refusal(path: str, value: Any, entry: Mapping[str, Any], permitted: frozense
     if kind == "never":
         if use:
             return f"spec.engineArgs.{path}: is set by the operator; use {use} instead"
-        if _is_default(value, entry):
+        if not isinstance(value, Mapping) and _is_default(value, entry):
             return None
         return f"spec.engineArgs.{path}: cannot be set: the operator runs each replica in one pod; remove it"
     if _is_default(value, entry) or covers(permitted, path):
@@ -52,6 +54,8 @@ def _by_value(path: str, value: Any) -> tuple[str, str] | None:
                 "never",
                 f"must be 'mp', 'uni' or absent: '{value}' spans several pods, which the operator does not",
             )
+        if isinstance(value, str) and value not in EXECUTORS and "." not in value:
+            return "never", f"must be 'mp', 'uni' or absent, not {shown(value)}; remove it"
         if isinstance(value, str) and value not in EXECUTORS:
             return "permission", "a class path loads code"
     elif path == "data_parallel_backend" and value == "ray":
