@@ -115,8 +115,8 @@ A model without `spec.runtime.image` keeps the image that it has, also when the 
 administrator changes the default. Only a change of a field with "yes" above takes the default image of that
 moment along, unless the administrator has set `runtimeUpgrade: Automatic`.
 
-A spec that is refused changes nothing: the pods of the last good one go on, and are repaired and scaled. So it
-is with a Secret or a claim whose content changes: pods read it when they start, and are not restarted for it
+A spec that is refused changes nothing: the pods of the last good one go on, and are repaired and scaled.
+Pods read a Secret or a claim when they start: if its content changes they are not restarted
 (`kubectl rollout restart deployment/NAME` does that).
 """
 
