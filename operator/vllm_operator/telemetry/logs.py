@@ -8,7 +8,7 @@ from typing import Any, Literal
 import structlog
 
 #: Chatty by design; each line of theirs is an event that our handlers count already.
-_QUIET = {"kopf.objects": logging.WARNING, "aiohttp.access": logging.WARNING}
+_QUIET = {"kopf.objects": logging.WARNING, "aiohttp.access": logging.WARNING, "kubernetes": logging.INFO}
 
 
 def get(name: str) -> structlog.stdlib.BoundLogger:
@@ -31,7 +31,9 @@ def configure(*, log_format: Literal["json", "console"], level: str) -> None:
     if log_format == "json":
         render = [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
     else:
-        render = [structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())]
+        # Plain: a rich traceback would print every local variable, tokens among them.
+        plain = structlog.dev.plain_traceback
+        render = [structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), exception_formatter=plain)]
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(

@@ -56,7 +56,8 @@ async def serve(health: Health, port: int) -> AsyncIterator[int]:
     runner = web.AppRunner(app, access_log=None)
     await runner.setup()
     try:
-        site = web.TCPSite(runner, port=port)
+        # A port that the system chooses differs between IPv4 and IPv6, so it is one loopback address then.
+        site = web.TCPSite(runner, None if port else "127.0.0.1", port)
         await site.start()
         yield runner.addresses[0][1]
     finally:

@@ -1,0 +1,175 @@
+"""A kubelet's part in the API: a Node for the real scheduler, and pod statuses as tests want them.
+
+No container runs. Everything else (Deployments, ReplicaSets, scheduling, garbage collection, quota, Pod
+Security) is the real control plane's doing.
+"""
+
+import threading
+from collections.abc import Callable
+from datetime import UTC, datetime
+from types import TracebackType
+from typing import Any, Self
+
+from operatorkit.api import Api, Refused
+
+MODEL_LABEL = "triton-vllm.dev/model"
+_POLL_SECONDS = 0.15
+_LEASE_SECONDS = 5.0
+
+#: Makes a pod's status.
+Status = Callable[[dict[str, Any]], dict[str, Any]]
+
+
+def ready(address: str) -> Status:
+    """The model is loaded; Triton listens at `address`."""
+
+    def status(pod: dict[str, Any]) -> dict[str, Any]:
+        container = {"ready": True, "started": True, "state": {"running": {"startedAt": _now()}}}
+        return _status(pod, "Running", container, ready=True) | {
+            "podIP": address,
+            "podIPs": [{"ip": address}],
+        }
+
+    return status
+
+
+def loading() -> Status:
+    """The container runs, Triton's ports are still closed."""
+    container = {"ready": False, "started": False, "state": {"running": {"startedAt": _now()}}}
+    return lambda pod: _status(pod, "Running", container)
+
+
+def waiting(reason: str, message: str) -> Status:
+    """The container cannot start, for example for want of an image."""
+    container = {
+        "ready": False,
+        "started": False,
+        "state": {"waiting": {"reason": reason, "message": message}},
+    }
+    return lambda pod: _status(pod, "Pending", container)
+
+
+def crashing(message: str, exit_code: int = 1, restarts: int = 2) -> Status:
+    """The container ended with a termination message and waits to be started again."""
+    ended = {
+        "terminated": {
+            "exitCode": exit_code,
+            "reason": "Error",
+            "message": message,
+            "startedAt": _now(),
+            "finishedAt": _now(),
+        }
+    }
+    container = {
+        "ready": False,
+        "started": False,
+        "restartCount": restarts,
+        "state": {"waiting": {"reason": "CrashLoopBackOff", "message": "back-off restarting"}},
+        "lastState": ended,
+    }
+    return lambda pod: _status(pod, "Running", container)
+
+
+class Kubelet:
+    """A thread that keeps one Node alive and its pods in the statuses that `behave` asked for."""
+
+    def __init__(self, api: Api, default: Status, *, gpus: int = 4, node: str = "node-1") -> None:
+        self._api = api
+        self._default = default
+        self._gpus = gpus
+        self._node = node
+        self._behaviours: dict[tuple[str, str], Status] = {}
+        self._done: dict[str, Status] = {}
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="kubelet", daemon=True)
+
+    def __enter__(self) -> Self:
+        self._register()
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._stop.set()
+        self._thread.join()
+
+    def behave(self, namespace: str, model: str, status: Status) -> None:
+        """From now on the model's pods, those that exist too, get this status."""
+        self._behaviours[namespace, model] = status
+
+    def _run(self) -> None:
+        beat = 0.0
+        while not self._stop.wait(_POLL_SECONDS):
+            beat += _POLL_SECONDS
+            try:
+                if beat > _LEASE_SECONDS:
+                    beat = 0.0
+                    self._renew()
+                for pod in self._api.list("pods", fieldSelector=f"spec.nodeName={self._node}"):
+                    self._tend(pod)
+            except (Refused, OSError):
+                continue  # an API server that a test stops, or a pod that is gone
+
+    def _tend(self, pod: dict[str, Any]) -> None:
+        metadata = pod["metadata"]
+        namespace, name, uid = metadata["namespace"], metadata["name"], metadata["uid"]
+        if metadata.get("deletionTimestamp"):
+            self._api.delete("pods", namespace, name, gracePeriodSeconds=0, preconditions={"uid": uid})
+            return
+        model = (metadata.get("labels") or {}).get(MODEL_LABEL, "")
+        wanted = self._behaviours.get((namespace, model), self._default)
+        if self._done.get(uid) is not wanted:
+            self._api.merge("pods", namespace, name, {"status": wanted(pod)}, "status")
+            self._done[uid] = wanted
+
+    def _register(self) -> None:
+        capacity = {
+            "cpu": "512",
+            "memory": "4Ti",
+            "ephemeral-storage": "64Ti",
+            "pods": "2000",
+            "nvidia.com/gpu": str(self._gpus),
+        }
+        metadata = {"name": self._node, "labels": {"kubernetes.io/hostname": self._node}}
+        self._api.create("nodes", {"apiVersion": "v1", "kind": "Node", "metadata": metadata})
+        status = {"capacity": capacity, "allocatable": capacity, "conditions": [_condition("Ready", True)]}
+        self._api.merge("nodes", "", self._node, {"status": status}, "status")
+        lease = {
+            "apiVersion": "coordination.k8s.io/v1",
+            "kind": "Lease",
+            "metadata": {"name": self._node, "namespace": "kube-node-lease"},
+            "spec": {"holderIdentity": self._node, "leaseDurationSeconds": 40, "renewTime": _now_micro()},
+        }
+        self._api.create("leases", lease)
+
+    def _renew(self) -> None:
+        self._api.merge("leases", "kube-node-lease", self._node, {"spec": {"renewTime": _now_micro()}})
+
+
+def _status(
+    pod: dict[str, Any], phase: str, container: dict[str, Any], *, ready: bool = False
+) -> dict[str, Any]:
+    conditions = [
+        _condition("PodScheduled", True),
+        _condition("Initialized", True),
+        _condition("ContainersReady", ready),
+        _condition("Ready", ready),
+    ]
+    statuses = [
+        {"name": spec["name"], "image": spec["image"], "imageID": "", "restartCount": 0, **container}
+        for spec in pod["spec"]["containers"]
+    ]
+    return {"phase": phase, "conditions": conditions, "containerStatuses": statuses}
+
+
+def _condition(kind: str, true: bool) -> dict[str, str]:
+    return {"type": kind, "status": "True" if true else "False", "lastTransitionTime": _now()}
+
+
+def _now() -> str:
+    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def _now_micro() -> str:
+    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
