@@ -19,7 +19,7 @@ def batch(a: Arguments) -> Iterator[str]:
             f"raise it, or lower `max_num_seqs`"
         )
     if length == 0:
-        yield "spec.engineArgs.max_model_len: must be -1 (what fits) or above zero, not 0; remove it or raise it"
+        yield "spec.engineArgs.max_model_len: must be -1 (what fits) or above zero, not 0; remove it"
     active = a.given("max_num_active_seqs")
     if active and seqs and active > seqs:
         yield (

@@ -4,7 +4,7 @@ import tomllib
 from pathlib import Path
 from typing import Any
 
-LISTS = Path(__file__).parent.parent / "classes.toml"
+LISTS = Path(__file__).parent / "classes.toml"
 
 
 def classify(document: dict[str, Any], lists: Path = LISTS) -> list[str]:

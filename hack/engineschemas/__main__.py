@@ -17,7 +17,7 @@ from engineschemas.download import source_distributions, unpack
 from engineschemas.history import history
 from engineschemas.source import Source
 
-ROOT = Path(__file__).parents[3]
+ROOT = Path(__file__).parents[2]
 OUTPUT = ROOT / "operator" / "vllm_operator" / "engineargs" / "schemas"
 #: Files from 0.24 on, which Triton 26.07 has; the backend is tested from 0.26 on.
 HISTORY_FROM, SCHEMAS_FROM = (0, 13), (0, 24)
