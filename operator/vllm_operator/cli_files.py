@@ -127,7 +127,7 @@ def plan(
         _could_not_run(error)
     for one in plans:
         click.echo(planning.text(one, diff=diff), nl=False)
-    if any(one.problems for one in plans):
+    if any(one.refused for one in plans):
         sys.exit(PROBLEMS)
 
 
