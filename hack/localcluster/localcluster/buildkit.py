@@ -17,7 +17,7 @@ from localcluster.containerd import NAMESPACE, SNAPSHOTTER
 from localcluster.errors import LocalClusterError
 from localcluster.progress import say, tail
 
-# What a package manager in a build needs to know about this machine. It travels as a secret, never in an image.
+# What a package manager in a build needs to know about this machine. It is a secret: never in an image.
 HOST_SETTINGS = re.compile(r"^(PIP_|UV_|HTTPS?_PROXY|NO_PROXY|ALL_PROXY|https?_proxy|no_proxy)")
 LOCAL_SETTINGS = re.compile(
     r"^(PIP_CERT|PIP_FIND_LINKS|PIP_CACHE_DIR|UV_CACHE_DIR|UV_PYTHON\w*|UV_PROJECT\w*)$"

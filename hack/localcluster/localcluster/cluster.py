@@ -35,12 +35,13 @@ from localcluster.prerequisites import (
     require_tools,
 )
 from localcluster.progress import say, step
-from localcluster.supervised import OWN_NETWORK_TOO, Supervised, lock_is_held
+from localcluster.supervised import OWN_NETWORK_TOO, Supervised, lock_is_held, wait_until
 from localcluster.toolsets import CONTAINERS, NETWORK, kubernetes
 
 DEFAULT_NAME = "local"
 API_PORT = 6443
 NODE_READY_SECONDS = 120.0
+ANSWER_SECONDS = 60.0
 MEMORY_GIB = 3.0
 DISK_GIB = 3.0
 
@@ -72,7 +73,7 @@ class Cluster(Access):
         require_root("A cluster with a node")
         require_tools(self.cache, NODE_TOOLS)
         with self._locked():
-            if self.running():
+            if self._answers():
                 say(f"the cluster {self.name} runs already")
             else:
                 self._up(audit)
@@ -154,6 +155,13 @@ class Cluster(Access):
     def _locked(self) -> Iterator[None]:
         with self.cache.locked(f"cluster-{self.name}"):
             yield
+
+    def _answers(self) -> bool:
+        """Whether the cluster runs and is well. One that is just ending, or hangs, is not to be built upon."""
+        if not self.running():
+            return False
+        ready = self.plane_files.administrator().ready
+        return wait_until(lambda: not self.running() or ready(), ANSWER_SECONDS) and self.running()
 
     def _up(self, audit: bool) -> None:
         require_memory(MEMORY_GIB, "A cluster with a node")

@@ -1,9 +1,9 @@
 """The parent of one set of long-running programs: all of them end with it, however it ends.
 
 Run as `python -P supervise.py DIRECTORY`, alone (a control plane) or as the first process of new namespaces
-(a node, a build, an image's root). It reads DIRECTORY/spec.json, takes DIRECTORY/lock for as long as it lives,
-runs the setup commands, starts the components, and obeys lines written to the pipe DIRECTORY/control. It
-imports the standard library and nothing of this package: it starts in a few dozen milliseconds.
+(a node, a build, an image's root). It reads DIRECTORY/spec.json, takes DIRECTORY/lock while it lives, runs
+the setup commands, starts the components, and obeys lines written to the pipe DIRECTORY/control. It imports
+the standard library and nothing of this package: it starts in a few dozen milliseconds.
 """
 
 import ctypes
