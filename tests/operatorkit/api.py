@@ -38,6 +38,7 @@ class Refused(Exception):
     def __init__(self, what: str, code: int, body: str) -> None:
         super().__init__(f"{what}: {code} {body[:1000]}")
         self.code = code
+        self.body = body
 
 
 class Api:

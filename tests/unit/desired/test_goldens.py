@@ -7,6 +7,7 @@ from pathlib import Path
 import kubernetes_validate
 import pytest
 import yaml
+
 from unit.builders import ModelBuilder, a_model
 
 GOLDENS = Path(__file__).parent / "goldens"

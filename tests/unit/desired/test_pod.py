@@ -3,6 +3,7 @@
 from typing import Any
 
 import pytest
+
 from unit.builders import SETTINGS, ModelBuilder, a_model
 
 CLAIM = {"persistentVolumeClaim": {"claimName": "weights", "path": "a/b"}}

@@ -4,7 +4,6 @@ from dataclasses import replace
 from typing import Any
 
 from unit.builders import a_cluster, a_model
-
 from vllm_operator.desired.state import build, to_prune
 from vllm_operator.observed.state import ObservedState
 
@@ -54,5 +53,7 @@ def test_what_the_deployment_refers_to_stays_until_it_is_applied_anew() -> None:
 def test_what_is_not_owned_is_left_alone() -> None:
     observed = everything()
     foreign = {**observed.config_maps[0], "metadata": {"name": "opt-0123456789", "namespace": "default"}}
-    gone = to_prune(MODEL.identity(), REVISIONS[5], replace(observed, config_maps=(foreign,)), history_limit=2)
+    gone = to_prune(
+        MODEL.identity(), REVISIONS[5], replace(observed, config_maps=(foreign,)), history_limit=2
+    )
     assert names(gone) == names(observed.controller_revisions[:3])

@@ -5,12 +5,17 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from unit.builders import SETTINGS, ModelBuilder, a_model
 
+from unit.builders import SETTINGS, ModelBuilder, a_model
 from vllm_operator.api.conditions import Reason
 from vllm_operator.desired.policy import image_allowed, vllm_version, warnings
 from vllm_operator.desired.revision import (
-    SETTINGS_ANNOTATION, Revision, RevisionUnreadable, SpecRejected, accept, newest,
+    SETTINGS_ANNOTATION,
+    Revision,
+    RevisionUnreadable,
+    SpecRejected,
+    accept,
+    newest,
 )  # fmt: skip
 from vllm_operator.settings import Settings
 
@@ -31,7 +36,9 @@ def test_an_operator_upgrade_restarts_nothing() -> None:
 
 def test_a_change_that_reaches_no_pod_keeps_the_old_rendering() -> None:
     first = a_model().accepted()
-    second = accept(a_model().with_replicas(3).with_probe(periodSeconds=60).parsed(), OTHER_IMAGE, current=first)
+    second = accept(
+        a_model().with_replicas(3).with_probe(periodSeconds=60).parsed(), OTHER_IMAGE, current=first
+    )
     assert second.hash == first.hash
     assert second.image == SETTINGS.runtime_image
     assert second.probe.period_seconds == 60
@@ -50,11 +57,16 @@ def test_automatic_upgrades_roll_at_once() -> None:
 
 def test_a_field_at_its_default_is_the_same_as_an_absent_one() -> None:
     spelled_out = a_model().with_runtime(logLevel="info", drainSeconds=30)
-    assert accept(spelled_out.parsed(), OTHER_IMAGE, current=a_model().accepted()).hash == a_model().accepted().hash
+    assert (
+        accept(spelled_out.parsed(), OTHER_IMAGE, current=a_model().accepted()).hash
+        == a_model().accepted().hash
+    )
 
 
 def test_an_image_that_was_the_default_once_needs_no_permission_to_stay() -> None:
-    assert accept(a_model().parsed(), OTHER_IMAGE, current=a_model().accepted()).image == SETTINGS.runtime_image
+    assert (
+        accept(a_model().parsed(), OTHER_IMAGE, current=a_model().accepted()).image == SETTINGS.runtime_image
+    )
 
 
 def test_what_may_change_without_pods_is_in_the_annotation() -> None:
@@ -177,7 +189,9 @@ def test_an_unknown_vllm_is_a_warning_and_no_refusal() -> None:
 
 
 def test_idle_gpus_and_a_shared_cache_are_warned_about() -> None:
-    model = a_model().with_gpus(2).with_replicas(2).with_spec(cache={"persistentVolumeClaim": {"claimName": "c"}})
+    model = (
+        a_model().with_gpus(2).with_replicas(2).with_spec(cache={"persistentVolumeClaim": {"claimName": "c"}})
+    )
     found = list(warnings(model.parsed(), SETTINGS, image=SETTINGS.runtime_image))
     assert "1 GPU will stay idle" in found[0]
     assert "ReadWriteOnce" in found[1]
