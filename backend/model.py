@@ -15,7 +15,7 @@ except locale.Error:
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 
-from vllm_triton.declarations import complete_model_config  # noqa: E402
+from vllm_triton.declarations import complete_model_config
 
 
 class TritonPythonModel:

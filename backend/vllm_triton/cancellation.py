@@ -1,4 +1,4 @@
-"""Asks Triton for each open request, a few times a second and off the hot path, whether its client is gone."""
+"""Asks Triton a few times a second, off the hot path, which open requests' clients are gone."""
 
 from __future__ import annotations
 

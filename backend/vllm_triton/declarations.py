@@ -61,7 +61,7 @@ OUTPUTS = (
 
 
 def complete_model_config(model_config: Any) -> Any:
-    """Add the tensors that are missing, set the decoupled policy and no batching; keep what the user declared."""
+    """Add missing tensors, the decoupled policy and no batching; keep what the user declared."""
     declared = model_config.as_dict()
     inputs = {tensor["name"] for tensor in declared.get("input", ())}
     outputs = {tensor["name"] for tensor in declared.get("output", ())}

@@ -22,6 +22,7 @@ from vllm.sampling_params import RequestOutputKind, SamplingParams
 from vllm.usage.usage_lib import UsageContext
 from vllm.v1.engine.async_llm import AsyncLLM
 from vllm.v1.engine.exceptions import EngineDeadError
+from vllm.v1.metrics.loggers import PrometheusStatLogger
 
 from .errors import Kind, RequestFailed, generating, invalid, unhealthy
 
@@ -93,6 +94,138 @@ def pooling_params(task: str, values: Mapping[str, Any]) -> PoolingParams:
         raise invalid(one_line(error)) from None
 
 
+class FinishedRequest:
+    """What vLLM reports of a finished request."""
+
+    __slots__ = (
+        "decode_time",
+        "e2e_latency",
+        "finish_reason",
+        "generation_tokens",
+        "inference_time",
+        "prefill_time",
+        "prompt_tokens",
+        "queued_time",
+    )
+
+    def __init__(self, stats: Any) -> None:
+        self.finish_reason = str(stats.finish_reason)
+        self.e2e_latency: float = stats.e2e_latency
+        self.queued_time: float = stats.queued_time
+        self.prefill_time: float = stats.prefill_time
+        self.decode_time: float = stats.decode_time
+        self.inference_time: float = stats.inference_time
+        self.prompt_tokens: int = stats.num_prompt_tokens
+        self.generation_tokens: int = stats.num_generation_tokens
+
+
+class Step:
+    """What vLLM reports of one step of the engine; read later, off the event loop."""
+
+    __slots__ = ("_iteration", "_scheduler")
+
+    def __init__(self, scheduler: Any, iteration: Any) -> None:
+        self._scheduler = scheduler
+        self._iteration = iteration
+
+    @property
+    def prompt_tokens(self) -> int:
+        """Tokens prefilled."""
+        return int(self._iteration.num_prompt_tokens) if self._iteration else 0
+
+    @property
+    def generation_tokens(self) -> int:
+        """Tokens generated."""
+        return int(self._iteration.num_generation_tokens) if self._iteration else 0
+
+    @property
+    def preemptions(self) -> int:
+        """Requests preempted."""
+        return int(self._iteration.num_preempted_reqs) if self._iteration else 0
+
+    @property
+    def first_token_latencies(self) -> list[float]:
+        """Times to the first token."""
+        return self._iteration.time_to_first_tokens_iter if self._iteration else []
+
+    @property
+    def token_latencies(self) -> list[float]:
+        """Times since the token before, for each later token."""
+        return self._iteration.inter_token_latencies_iter if self._iteration else []
+
+    @property
+    def params_n(self) -> list[int]:
+        """The parameter n of each finished request."""
+        return self._iteration.n_params_iter if self._iteration else []
+
+    @property
+    def finished(self) -> list[FinishedRequest]:
+        """The sequences that finished in this step."""
+        return (
+            [FinishedRequest(stats) for stats in self._iteration.finished_requests] if self._iteration else []
+        )
+
+    @property
+    def running(self) -> int | None:
+        """Requests in the running batch, or None if this step carries no word of it."""
+        return int(self._scheduler.num_running_reqs) if self._scheduler else None
+
+    @property
+    def waiting(self) -> int:
+        """Requests that wait, whatever for."""
+        if not self._scheduler:
+            return 0
+        skipped = getattr(self._scheduler, "num_skipped_waiting_reqs", 0)
+        return int(self._scheduler.num_waiting_reqs) + int(skipped)
+
+    @property
+    def kv_cache_usage(self) -> float:
+        """Share of the KV cache in use."""
+        return float(self._scheduler.kv_cache_usage) if self._scheduler else 0.0
+
+    @property
+    def prefix_cache_queries(self) -> int:
+        """Prompt tokens looked up in the prefix cache."""
+        stats = self._scheduler.prefix_cache_stats if self._scheduler else None
+        return int(stats.queries) if stats else 0
+
+    @property
+    def prefix_cache_hits(self) -> int:
+        """Prompt tokens found in the prefix cache."""
+        stats = self._scheduler.prefix_cache_stats if self._scheduler else None
+        return int(stats.hits) if stats else 0
+
+
+def stat_logger(take: Callable[[Step], None]) -> type[PrometheusStatLogger]:
+    """Build the class by which vLLM hands over its statistics.
+
+    It derives from vLLM's Prometheus logger, and does nothing of it, because vLLM adds that logger, with its
+    cost in every step, unless one of the loggers given is of its kind.
+    """
+
+    class StatLogger(PrometheusStatLogger):
+        def __init__(self, vllm_config: Any, engine_indexes: Any = None) -> None:
+            del vllm_config, engine_indexes
+
+        def record(self, scheduler_stats: Any, iteration_stats: Any, *args: Any, **kwargs: Any) -> None:
+            del args, kwargs
+            take(Step(scheduler_stats, iteration_stats))
+
+        def record_sleep_state(self, *args: Any, **kwargs: Any) -> None:
+            del args, kwargs
+
+        def record_admission_rejection(self, reason: str) -> None:
+            del reason
+
+        def log_engine_initialized(self) -> None:
+            pass
+
+        def log(self) -> None:
+            pass
+
+    return StatLogger
+
+
 class Handle:
     """A request inside the engine, to be aborted by."""
 
@@ -111,14 +244,20 @@ class Engine:
         self._config = llm.vllm_config
 
     @classmethod
-    async def start(cls, arguments: Mapping[str, Any], stat_loggers: list[Any] | None) -> Engine:
-        """Start the engine process and wait until it has loaded the model."""
+    async def start(
+        cls, arguments: Mapping[str, Any], take_step: Callable[[int], Callable[[Step], None] | None]
+    ) -> Engine:
+        """Start the engine process and wait until it has loaded the model.
+
+        `take_step` is given the longest sequence the model takes and returns where statistics go, if at all.
+        """
         args = AsyncEngineArgs(**arguments)
         config = args.create_engine_config(usage_context=UsageContext.OPENAI_API_SERVER)
+        take = None if args.disable_log_stats else take_step(config.model_config.max_model_len)
         llm = AsyncLLM.from_vllm_config(
             config,
             usage_context=UsageContext.OPENAI_API_SERVER,
-            stat_loggers=stat_loggers,
+            stat_loggers=[stat_logger(take)] if take is not None else None,
             enable_log_requests=args.enable_log_requests,
             aggregate_engine_logging=args.aggregate_engine_logging,
             # Without a consumer the per-step statistics are work for nothing.
@@ -140,6 +279,11 @@ class Engine:
     def is_encoder_decoder(self) -> bool:
         """Whether prompts have an encoder part (such models cannot be warmed up with text alone)."""
         return bool(self._config.model_config.is_encoder_decoder)
+
+    @property
+    def scores_pairs(self) -> bool:
+        """Whether the model is a cross-encoder: it reads a query and a document together."""
+        return str(getattr(self._config.model_config, "score_type", "")) == "cross-encoder"
 
     @property
     def unfinished(self) -> int:
@@ -181,6 +325,21 @@ class Engine:
         )
         _, (rendered,) = await self._llm.renderer.render_chat_async([messages], params)
         return rendered
+
+    async def render_pair(self, first: str, second: str) -> tuple[Any, dict[str, Any]]:
+        """Tokenise a pair of texts for a cross-encoder; also return what its pooling parameters need."""
+        tokenizer = self._llm.renderer.get_tokenizer()
+        if getattr(self._config.model_config, "use_sep_token", True):
+            encoded = await asyncio.to_thread(tokenizer, text=first, text_pair=second)
+        else:
+            encoded = await asyncio.to_thread(tokenizer, text=first + second)
+        extra: dict[str, Any] = {}
+        types = encoded.get("token_type_ids")
+        if types is not None:
+            # vLLM takes them as the position of the first one.
+            first_one = types.index(1) if 1 in types else len(types)
+            extra["extra_kwargs"] = {"compressed_token_type_ids": first_one}
+        return await self.render_tokens(encoded["input_ids"]), extra
 
     async def submit(
         self,

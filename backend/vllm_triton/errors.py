@@ -52,7 +52,7 @@ def cancelled() -> RequestFailed:
 
 
 def internal(request_id: str) -> RequestFailed:
-    """Build the error for a defect of ours: details go to the log under the request's id, not to the client."""
+    """Build the error for a defect of ours: its details go to the log, under the request's id."""
     return generating(
         Kind.INTERNAL, f"internal error while serving request {request_id}, see the server's log"
     )

@@ -3,47 +3,36 @@
 from __future__ import annotations
 
 import asyncio
-import json
-import os
 from collections.abc import Callable
 from typing import Any
 
 import triton_python_backend_utils as pb_utils
 
-from . import log
+from . import log, state_file
 from .engine import Engine
 from .errors import RequestFailed, unhealthy
 from .responses import Senders
 from .service import Service
 
-STATE_FILE_VARIABLE = "TRITON_VLLM_ENGINE_STATE_FILE"
 _PERIOD_SECONDS = 0.2
 _FLUSH_SECONDS = 3.0
 
 
 async def watch(service: Service, senders: Senders) -> None:
     """Wait until the engine is dead, answer every open request, then report the death."""
-    while not service.engine.errored:
+    # Polled: vLLM calls nobody back.
+    while True:
+        if service.engine.errored:
+            break
         await asyncio.sleep(_PERIOD_SECONDS)
     cause = service.engine.death()
     log.error(f"the vLLM engine is dead: {cause}")
     service.fail_all(unhealthy())
     await asyncio.to_thread(senders.wait_until_sent, _FLUSH_SECONDS)
-    report_death(cause)
-
-
-def report_death(cause: str) -> None:
-    """Write the engine's state where the container's entry point looks for it."""
-    path = os.environ.get(STATE_FILE_VARIABLE)
-    if not path:
-        return
-    temporary = f"{path}.{os.getpid()}"
     try:
-        with open(temporary, "w", encoding="utf-8") as file:
-            json.dump({"state": "dead", "cause": cause}, file)
-        os.replace(temporary, path)
+        state_file.report_death(cause)
     except OSError as error:
-        log.error(f"the engine's state could not be written to {path}: {error}")
+        log.error(f"the engine's death could not be reported: {error}")
 
 
 def check(call: Callable[[Any], Any], engine: Engine, name: str) -> RequestFailed | None:

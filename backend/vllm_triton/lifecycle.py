@@ -12,12 +12,13 @@ from typing import Any
 
 import triton_python_backend_utils as pb_utils
 
-from . import configuration, health, log, supervision
+from . import configuration, health, log
 from .cancellation import CancellationPoller
 from .departure import DepartureWatch
 from .errors import Kind, RequestFailed, internal
 from .requests import decode
 from .responses import Senders
+from .supervision import Watchdog
 
 _SHUTDOWN = RequestFailed(Kind.UNAVAILABLE, "the model is being unloaded")
 _ENGINE_STOP_SECONDS = 2.0
@@ -35,7 +36,7 @@ class LoadedModel:
         if devices is not None:
             os.environ["CUDA_VISIBLE_DEVICES"] = devices
         # Before vLLM starts anything, so that all of it is born into the group that the watchdog ends.
-        supervision.start_watchdog()
+        self._watchdog = Watchdog()
         self._closing = False
         self._numbers = itertools.count(1)
         self._loop = asyncio.new_event_loop()
@@ -46,6 +47,7 @@ class LoadedModel:
             self._load(arguments)
         except BaseException:
             self._stop_loop()
+            self._watchdog.expect_end()
             raise
         self._poller = CancellationPoller(self._service.open, self._cancel)
         self._departure = DepartureWatch(settings.name, settings.version, self._leave)
@@ -103,6 +105,7 @@ class LoadedModel:
         self._stop_loop()
         # Triton's objects must not be left to the interpreter's end, which comes after their memory's.
         gc.collect()
+        self._watchdog.expect_end()
         log.info(f"model {self._settings.name} is stopped")
 
     def _leave(self) -> None:

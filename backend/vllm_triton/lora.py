@@ -1,17 +1,20 @@
-"""The LoRA adapters a model offers: read from multi_lora.json, which whoever controls the files may change."""
+"""The LoRA adapters a model offers, from multi_lora.json: whoever controls the files may change them."""
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from .engine import Engine, lora_request
+from . import log
+from .engine import Engine, lora_request, one_line
 from .errors import Kind, ModelInvalid, RequestFailed
 
 FILE = "multi_lora.json"
+_PERIOD_SECONDS = 1.0
+_RETRY_SECONDS = 10.0
 
 
 def read_adapters(directory: Path) -> dict[str, str]:
@@ -35,36 +38,41 @@ def parse_adapters(text: str) -> dict[str, str]:
     return document
 
 
-@dataclass(slots=True)
 class Adapter:
-    """One adapter in the engine."""
+    """One adapter in the engine. A name whose path changes gets a new one, under a new number."""
 
-    name: str
-    path: str
-    request: Any
-    in_flight: int = 0
-    withdrawn: bool = False
+    __slots__ = ("in_flight", "name", "path", "request", "withdrawn")
+
+    def __init__(self, name: str, path: str, number: int) -> None:
+        self.name = name
+        self.path = path
+        self.request = lora_request(name, number, path)
+        self.in_flight = 0
+        # No longer offered; it leaves the engine with its last request.
+        self.withdrawn = False
 
 
-@dataclass(slots=True)
 class Adapters:
     """The adapters that requests may name. Belongs to the event loop's thread."""
 
-    enabled: bool
-    _by_name: dict[str, Adapter] = field(default_factory=dict)
-    _next_number: int = 1
+    def __init__(self, engine: Engine, *, enabled: bool) -> None:
+        self._engine = engine
+        self.enabled = enabled
+        self._offered: dict[str, Adapter] = {}
+        self._numbers = 0
+        self._removals: set[asyncio.Task[None]] = set()
 
     def names(self) -> list[str]:
-        """Return the adapters' names in the order of the file."""
-        return list(self._by_name)
+        """Return the names of the adapters on offer."""
+        return list(self._offered)
 
     def acquire(self, name: str | None) -> Adapter | None:
-        """Return the adapter a request names and count the request."""
+        """Return the adapter that a request names, and count the request."""
         if name is None:
             return None
         if not self.enabled:
             raise RequestFailed(Kind.INVALID_ARG, "LoRA feature is not enabled.")
-        adapter = self._by_name.get(name)
+        adapter = self._offered.get(name)
         if adapter is None:
             raise RequestFailed(
                 Kind.NOT_FOUND, f"LoRA {name} is not supported, we currently support {self.names()}"
@@ -75,14 +83,81 @@ class Adapters:
     def release(self, adapter: Adapter) -> None:
         """Note that a request with this adapter has ended."""
         adapter.in_flight -= 1
+        self._remove_if_unused(adapter)
 
-    async def apply(self, engine: Engine, wanted: Mapping[str, str]) -> None:
-        """Load what is new; a changed path is a new adapter under a new number."""
+    async def apply(self, wanted: Mapping[str, str]) -> dict[str, str]:
+        """Offer exactly these adapters; return what could not be loaded, with the reason.
+
+        A new adapter is loaded before it is offered; one that fails leaves what the name stood for before.
+        """
+        failed: dict[str, str] = {}
         for name, path in wanted.items():
-            current = self._by_name.get(name)
+            current = self._offered.get(name)
             if current is not None and current.path == path:
                 continue
-            adapter = Adapter(name, path, lora_request(name, self._next_number, path))
-            self._next_number += 1
-            await engine.add_lora(adapter.request)
-            self._by_name[name] = adapter
+            self._numbers += 1
+            adapter = Adapter(name, path, self._numbers)
+            try:
+                await self._engine.add_lora(adapter.request)
+            except Exception as error:
+                failed[name] = one_line(error)
+                continue
+            self._offered[name] = adapter
+            if current is not None:
+                self._withdraw(current)
+        for name in [name for name in self._offered if name not in wanted]:
+            self._withdraw(self._offered.pop(name))
+        # In the order of the file: clients are told the names in it.
+        self._offered = {name: self._offered[name] for name in wanted if name in self._offered}
+        return failed
+
+    def _withdraw(self, adapter: Adapter) -> None:
+        adapter.withdrawn = True
+        self._remove_if_unused(adapter)
+
+    def _remove_if_unused(self, adapter: Adapter) -> None:
+        if adapter.withdrawn and adapter.in_flight == 0 and not self._engine.errored:
+            task = asyncio.get_running_loop().create_task(self._remove(adapter))
+            self._removals.add(task)
+            task.add_done_callback(self._removals.discard)
+
+    async def _remove(self, adapter: Adapter) -> None:
+        try:
+            await self._engine.remove_lora(adapter.request)
+        except Exception as error:
+            log.warning(f"LoRA {adapter.name} could not be unloaded: {one_line(error)}")
+
+
+async def follow(adapters: Adapters, directory: Path) -> None:
+    """Keep the adapters on offer in step with the file; what is wrong in it changes nothing."""
+    path = directory / FILE
+    seen = await asyncio.to_thread(_stamp, path)
+    retry_at: float | None = None
+    clock = asyncio.get_running_loop().time
+    while True:
+        await asyncio.sleep(_PERIOD_SECONDS)
+        stamp = await asyncio.to_thread(_stamp, path)
+        if stamp is None or (stamp == seen and (retry_at is None or clock() < retry_at)):
+            continue
+        seen = stamp
+        try:
+            before = adapters.names()
+            failed = await adapters.apply(await asyncio.to_thread(read_adapters, directory))
+        except Exception as error:
+            log.error(f"{FILE} is not applied: {one_line(error)}")
+            retry_at = None
+            continue
+        for name, reason in failed.items():
+            log.error(f"LoRA {name} could not be loaded: {reason}")
+        retry_at = clock() + _RETRY_SECONDS if failed else None
+        if adapters.names() != before:
+            log.info(f"LoRA adapters on offer: {adapters.names()}")
+
+
+def _stamp(path: Path) -> Any:
+    """Return what changes with the file, also where a ConfigMap swaps a symbolic link."""
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return status.st_ino, status.st_mtime_ns, status.st_size

@@ -133,10 +133,8 @@ def _generation(tensors: dict[str, Any], request: Any, outputs: Outputs, timeout
 
 def _parameters(tensors: dict[str, Any], request: Any) -> dict[str, Any]:
     """Return the sampling parameters: the tensor wins, otherwise the request's own parameters."""
-    if "sampling_parameters" in tensors:
-        raw = _text(tensors, "sampling_parameters")
-    else:
-        raw = request.parameters()
+    given = "sampling_parameters" in tensors
+    raw = _text(tensors, "sampling_parameters") if given else request.parameters()
     if not raw:
         return {}
     try:

@@ -77,7 +77,7 @@ def normalise(sampling: dict[str, Any]) -> dict[str, Any]:
 
 
 def _structured_outputs(value: Any) -> dict[str, Any]:
-    """Take the constraint as an object or as its JSON text; keys that clients copy from vLLM's own are dropped."""
+    """Take the constraint as an object or its JSON text; private keys copied from vLLM's are dropped."""
     if isinstance(value, str):
         value = _json_value("structured_outputs", value)
     if not isinstance(value, dict):

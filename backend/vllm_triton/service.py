@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Coroutine, Sequence
 from functools import partial
 from typing import Any
 
@@ -14,6 +14,7 @@ from . import images, info, log, pooling
 from .engine import Engine
 from .errors import Kind, RequestFailed, cancelled, generating, internal, unhealthy
 from .lora import Adapters
+from .metrics import Metrics
 from .requests import Generation, Information, Pooling
 from .responses import Senders
 from .sampling import check_names, normalise, split_options
@@ -25,18 +26,32 @@ class Service:
     """The open requests of one model. Everything but `accept` runs on the event loop's thread."""
 
     def __init__(
-        self, loop: asyncio.AbstractEventLoop, engine: Engine, senders: Senders, adapters: Adapters, name: str
+        self,
+        loop: asyncio.AbstractEventLoop,
+        engine: Engine,
+        senders: Senders,
+        adapters: Adapters,
+        name: str,
+        metrics: Metrics | None,
     ) -> None:
         self._loop = loop
         self.engine = engine
         self._senders = senders
         self._adapters = adapters
         self._name = name
+        self._metrics = metrics
+        self._kept: set[asyncio.Task[None]] = set()
         self._arrived: deque[Sequence[tuple[Stream, Any]]] = deque()
         self._dirty: list[Stream] = []
         self._flush_due = False
         self.open: dict[str, Stream] = {}
         self.last_success: float | None = None
+
+    def keep(self, coroutine: Coroutine[Any, Any, None]) -> None:
+        """Run something beside the requests for as long as the model is served."""
+        task = self._loop.create_task(coroutine)
+        self._kept.add(task)
+        task.add_done_callback(self._kept.discard)
 
     # Arrival
 
@@ -52,7 +67,7 @@ class Service:
                 continue
             if isinstance(asked, Information):
                 stream.answer = info.tensors
-                self._deliver(stream, self._information())
+                self.deliver(stream, self._information())
                 continue
             self.open[stream.id] = stream
             stream.on_end = self._ended
@@ -69,7 +84,7 @@ class Service:
                     options.timeout_seconds, self._expire, stream, options.timeout_seconds
                 )
             if isinstance(asked, Pooling):
-                await pooling.serve(self, self.engine, stream, asked, options)
+                await pooling.serve(self, stream, asked, options.priority)
             else:
                 await self._generate(stream, asked, values, options.priority)
         except asyncio.CancelledError:
@@ -108,23 +123,36 @@ class Service:
         if task not in self.engine.tasks:
             raise generating(Kind.INVALID_ARG, f"Model {self._name} does not support '{task}' request")
 
-    async def stop(self, timeout: float) -> None:
-        """Stop the engine."""
-        await asyncio.to_thread(self.engine.shutdown, timeout)
+    async def stop(self, seconds: float) -> None:
+        """Stop the engine, and the metrics when nothing changes them any more."""
+        for task in self._kept:
+            task.cancel()
+        await asyncio.to_thread(self.engine.shutdown, seconds)
+        if self._metrics is not None:
+            await asyncio.to_thread(self._metrics.stop)
 
-    async def submit(self, stream: Stream, prompt: Any, params: Any, priority: int) -> None:
-        """Give a prepared request to the engine."""
+    async def submit(
+        self,
+        stream: Stream,
+        prompt: Any,
+        params: Any,
+        priority: int,
+        *,
+        sink: vllm_engine.Sink | None = None,
+        part: str = "",
+    ) -> None:
+        """Give a prepared request, or a part of one, to the engine."""
         if stream.ended:
             return
         handle = await self.engine.submit(
-            stream.id,
+            stream.id + part,
             prompt,
             params,
-            partial(self._deliver, stream),
+            sink or partial(self.deliver, stream),
             lora=stream.lora.request if stream.lora is not None else None,
             priority=priority,
         )
-        stream.engine_id = handle
+        stream.handles.append(handle)
         if stream.ended and stream.aborting:
             await self.engine.abort(handle)
 
@@ -139,7 +167,7 @@ class Service:
 
     # Outputs
 
-    def _deliver(self, stream: Stream, output: Any) -> None:
+    def deliver(self, stream: Stream, output: Any) -> None:
         """Take an output of the engine or its error; called from vLLM's output loop, so it never raises."""
         try:
             if isinstance(output, BaseException):
@@ -196,7 +224,7 @@ class Service:
     def _withdraw(self, stream: Stream, error: RequestFailed) -> None:
         stream.aborting = True
         self.fail(stream, error, drop_pending=True)
-        if stream.engine_id is not None:
+        if stream.handles:
             self._loop.create_task(self._abort(stream))
         # A request still being prepared or handed in is aborted by `submit` as soon as the engine has it.
 
@@ -204,7 +232,8 @@ class Service:
         if self.engine.errored:
             return
         try:
-            await self.engine.abort(stream.engine_id)
+            for handle in stream.handles:
+                await self.engine.abort(handle)
         except Exception as error:
             log.defect(f"request {stream.id}: could not be aborted", error)
 

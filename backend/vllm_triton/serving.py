@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from . import engine as vllm_engine
+from . import metrics
 from .configuration import Settings
-from .engine import Engine
-from .lora import Adapters, read_adapters
+from .engine import Engine, Step
+from .errors import ModelInvalid
+from .lora import Adapters, follow, read_adapters
 from .responses import Senders
 from .service import Service
 
@@ -20,16 +22,39 @@ async def start(
     loop: asyncio.AbstractEventLoop, settings: Settings, arguments: Mapping[str, Any], senders: Senders
 ) -> Service:
     """Start the engine, load the adapters, generate one token."""
-    adapters = Adapters(enabled=bool(arguments.get("enable_lora")))
-    wanted = read_adapters(settings.directory) if adapters.enabled else {}
-    engine = await Engine.start(arguments, None)
+    published: metrics.Metrics | None = None
+
+    def take_step(max_model_len: int) -> Callable[[Step], None] | None:
+        nonlocal published
+        if settings.report_metrics:
+            published = metrics.create(settings.name, settings.version, max_model_len)
+        return published.take if published is not None else None
+
+    lora_enabled = bool(arguments.get("enable_lora"))
+    wanted = read_adapters(settings.directory) if lora_enabled else {}
+    engine = await Engine.start(arguments, take_step)
     try:
         await _warm_up(engine)
-        await adapters.apply(engine, wanted)
+        adapters = Adapters(engine, enabled=lora_enabled)
+        await _load_adapters(adapters, wanted)
     except BaseException:
         engine.shutdown(5.0)
         raise
-    return Service(loop, engine, senders, adapters, settings.name)
+    if published is not None:
+        published.start(lambda: engine.unfinished == 0)
+    service = Service(loop, engine, senders, adapters, settings.name, published)
+    if lora_enabled:
+        service.keep(follow(adapters, settings.directory))
+    return service
+
+
+async def _load_adapters(adapters: Adapters, wanted: Mapping[str, str]) -> None:
+    """Load the adapters that the model starts with; one that does not load fails the model."""
+    failed = await adapters.apply(wanted)
+    if failed:
+        raise ModelInvalid(
+            "; ".join(f"LoRA {name} could not be loaded: {why}" for name, why in failed.items())
+        )
 
 
 async def _warm_up(engine: Engine) -> None:

@@ -25,9 +25,9 @@ class Stream:
         "answer",
         "closed",
         "deadline",
-        "engine_id",
         "ended",
         "finished",
+        "handles",
         "id",
         "interval",
         "lock",
@@ -68,7 +68,8 @@ class Stream:
         self.prefix = ""
         self.sequences: Any = None
         self.answer: Callable[[Any], list[Any]] | None = None
-        self.engine_id: str | None = None
+        # What the engine holds of this request: one generation, or one entry for each pooled input.
+        self.handles: list[Any] = []
         self.task: asyncio.Task[None] | None = None
         self.deadline: asyncio.TimerHandle | None = None
         self.lora: Any = None

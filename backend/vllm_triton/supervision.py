@@ -9,58 +9,64 @@ import os
 import select
 import signal
 
+from . import state_file
+
 _PR_SET_NAME = 15
+_STUB_DIED = "the backend's process ended unexpectedly"
 
 
-def start_watchdog() -> int:
-    """Fork a process that kills this process's group when this process or Triton has ended; return its id.
+class Watchdog:
+    """A process that kills this process's group when this process or Triton has ended."""
 
-    The stub becomes the leader of a process group of its own first: the engine and its workers are born
-    into it, so that the group is exactly what must not be left behind.
-    """
-    stub, server = os.getpid(), os.getppid()
-    with contextlib.suppress(PermissionError):
-        os.setpgid(0, 0)
-    group = os.getpgid(0)
-    if group != stub:
-        raise RuntimeError("the stub could not lead a process group of its own.")
-    watched = [os.pidfd_open(stub), os.pidfd_open(server)]
-    child = os.fork()
-    if child == 0:
-        _watch(group, watched)
-    for descriptor in watched:
-        os.close(descriptor)
-    return child
+    def __init__(self) -> None:
+        stub, server = os.getpid(), os.getppid()
+        # The stub leads a process group of its own: the engine and its workers are born into it, so that
+        # the group is exactly what must not be left behind.
+        with contextlib.suppress(PermissionError):
+            os.setpgid(0, 0)
+        if os.getpgid(0) != stub:
+            raise RuntimeError("the backend's process could not lead a process group of its own.")
+        stub_end, server_end = os.pidfd_open(stub), os.pidfd_open(server)
+        orderly, self._orderly = os.pipe()
+        if os.fork() == 0:
+            _watch(stub, stub_end, server_end, orderly)
+        for descriptor in (stub_end, server_end, orderly):
+            os.close(descriptor)
 
-
-def stop_watchdog(pid: int) -> None:
-    """End the watchdog after everything it watches over has ended in order."""
-    with contextlib.suppress(ProcessLookupError):
-        os.kill(pid, signal.SIGKILL)
-    with contextlib.suppress(ChildProcessError):
-        os.waitpid(pid, 0)
+    def expect_end(self) -> None:
+        """Say that this process is about to end in order."""
+        os.write(self._orderly, b"x")
 
 
-def _watch(group: int, watched: list[int]) -> None:
-    """Wait for the end of what is watched, in the child; never returns."""
+def _watch(group: int, stub_end: int, server_end: int, orderly: int) -> None:
+    """Wait for the end of the stub or of the server, in the child; never returns."""
     try:
         os.setsid()
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             signal.signal(number, signal.SIG_IGN)
         ctypes.CDLL(None).prctl(_PR_SET_NAME, b"vllm-watchdog", 0, 0, 0)
-        _close_others(watched)
+        _close_all_but(stub_end, server_end, orderly)
         poller = select.poll()
-        for descriptor in watched:
-            poller.register(descriptor, select.POLLIN)
-        poller.poll()
+        poller.register(stub_end, select.POLLIN)
+        poller.register(server_end, select.POLLIN)
+        ended = {descriptor for descriptor, _ in poller.poll()}
         with contextlib.suppress(ProcessLookupError):
             os.killpg(group, signal.SIGKILL)
+        os.set_blocking(orderly, False)
+        if server_end not in ended and not _read(orderly):
+            state_file.report_death(_STUB_DIED)
     finally:
         os._exit(0)
 
 
-def _close_others(kept: list[int]) -> None:
+def _read(descriptor: int) -> bytes:
+    try:
+        return os.read(descriptor, 1)
+    except BlockingIOError:
+        return b""
+
+
+def _close_all_but(*kept: int) -> None:
     """Close all inherited descriptors but those given: the child must not hold anyone's sockets or pipes."""
-    bounds = [-1, *sorted(kept), os.sysconf("SC_OPEN_MAX")]
-    for low, high in itertools.pairwise(bounds):
+    for low, high in itertools.pairwise([-1, *sorted(kept), os.sysconf("SC_OPEN_MAX")]):
         os.closerange(low + 1, high)

@@ -35,7 +35,7 @@ class RequestOutput(Protocol):
 
 def strings(name: str, values: Sequence[str]) -> Any:
     """Build a string tensor of shape [len(values)]."""
-    array = np.empty(len(values), dtype=np.object_)
+    array: Any = np.empty(len(values), dtype=np.object_)
     for position, value in enumerate(values):
         array[position] = value.encode("utf-8", "replace")
     return pb_utils.Tensor(name, array)

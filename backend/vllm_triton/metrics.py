@@ -1,0 +1,243 @@
+"""Publishes vLLM's statistics as Triton metrics, summed up here and pushed about once a second."""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter, deque
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+import triton_python_backend_utils as pb_utils
+
+from . import log
+from .engine import Step
+
+_PERIOD_SECONDS = 1.0
+# Each observation of a histogram is a message to the server process. Token latencies are observed one by one
+# up to this many in a second; beyond, as many are taken at even distances.
+_TOKEN_LATENCIES_PER_PUSH = 200
+
+_SECONDS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.04, 0.06, 0.08, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0)
+_TOKEN_SECONDS = (
+    0.001,
+    0.0025,
+    0.005,
+    0.01,
+    0.025,
+    0.05,
+    0.075,
+    0.1,
+    0.15,
+    0.2,
+    0.3,
+    0.4,
+    0.5,
+    0.75,
+    1.0,
+    2.5,
+)
+_REQUEST_SECONDS = (
+    *(0.01, 0.05, 0.1, 0.3, 0.5, 0.8, 1.0, 1.5, 2.0, 2.5, 5.0, 10.0, 15.0, 20.0),
+    *(30.0, 40.0, 50.0, 60.0, 120.0, 240.0, 480.0, 960.0),
+)
+_SEQUENCES = (1.0, 2.0, 5.0, 10.0, 20.0)
+
+COUNTERS = {
+    "vllm:prompt_tokens_total": "Number of prefill tokens processed.",
+    "vllm:generation_tokens_total": "Number of generation tokens processed.",
+    "vllm:num_preemptions_total": "Cumulative number of preemptions from the engine.",
+    "vllm:prefix_cache_queries_total": "Prefix cache queries, in terms of number of queried tokens.",
+    "vllm:prefix_cache_hits_total": "Prefix cache hits, in terms of number of cached tokens.",
+}
+GAUGES = {
+    "vllm:num_requests_running": "Number of requests in model execution batches.",
+    "vllm:num_requests_waiting": "Number of requests waiting to be processed.",
+    "vllm:kv_cache_usage_perc": "KV-cache usage. 1 means 100 percent usage.",
+    "vllm:prefix_cache_hit_rate": "Share of queried prompt tokens found in the prefix cache since the start.",
+}
+_HISTOGRAMS: dict[str, tuple[str, tuple[float, ...] | None]] = {
+    "vllm:time_to_first_token_seconds": ("Time to first token in seconds.", _SECONDS),
+    "vllm:time_per_output_token_seconds": ("Time per output token in seconds.", _TOKEN_SECONDS),
+    "vllm:inter_token_latency_seconds": ("Inter-token latency in seconds.", _TOKEN_SECONDS),
+    "vllm:e2e_request_latency_seconds": ("End to end request latency in seconds.", _REQUEST_SECONDS),
+    "vllm:request_queue_time_seconds": ("Time a request spent waiting.", _REQUEST_SECONDS),
+    "vllm:request_prefill_time_seconds": ("Time a request spent in prefill.", _REQUEST_SECONDS),
+    "vllm:request_decode_time_seconds": ("Time a request spent in decode.", _REQUEST_SECONDS),
+    "vllm:request_inference_time_seconds": ("Time a request spent running.", _REQUEST_SECONDS),
+    "vllm:request_prompt_tokens": ("Number of prefill tokens of a request.", None),
+    "vllm:request_generation_tokens": ("Number of generation tokens of a request.", None),
+    "vllm:request_params_n": ("The n request parameter.", _SEQUENCES),
+}
+HISTOGRAMS = tuple(_HISTOGRAMS)
+SUCCESS = "vllm:request_success_total"
+_FINISH_REASONS = ("stop", "length", "abort")
+
+
+def token_buckets(max_model_len: int) -> tuple[float, ...]:
+    """Return 1, 2, 5, 10, ... up to the longest sequence the model takes."""
+    buckets: list[float] = []
+    scale = 1
+    while scale <= max_model_len:
+        buckets += [float(scale * step) for step in (1, 2, 5) if scale * step <= max_model_len]
+        scale *= 10
+    return tuple(buckets)
+
+
+def evenly(values: Sequence[float], count: int) -> Iterable[float]:
+    """Take at most `count` of the values, at even distances."""
+    if len(values) <= count:
+        return values
+    return (values[index * len(values) // count] for index in range(count))
+
+
+class Metrics:
+    """The model's metrics. `take` is called on the event loop for every step of the engine."""
+
+    def __init__(self, name: str, version: str, max_model_len: int) -> None:
+        self._labels = {"model": name, "version": version}
+        self._steps: deque[Step] = deque()
+        # A family must outlive its metrics.
+        self._families: list[Any] = []
+        self._counters = {
+            name: self._one(name, text, pb_utils.MetricFamily.COUNTER) for name, text in COUNTERS.items()
+        }
+        self._gauges = {
+            name: self._one(name, text, pb_utils.MetricFamily.GAUGE) for name, text in GAUGES.items()
+        }
+        self._histograms = {
+            name: self._one(
+                name, text, pb_utils.MetricFamily.HISTOGRAM, list(buckets or token_buckets(max_model_len))
+            )
+            for name, (text, buckets) in _HISTOGRAMS.items()
+        }
+        self._success_family = pb_utils.MetricFamily(
+            name=SUCCESS,
+            description="Count of finished requests by reason.",
+            kind=pb_utils.MetricFamily.COUNTER,
+        )
+        self._success = {reason: self._reason(reason) for reason in _FINISH_REASONS}
+        self._shown: dict[str, float] = {}
+        self._queries = 0
+        self._hits = 0
+        self._stopping = threading.Event()
+        self._thread: threading.Thread | None = None
+
+    def _one(self, name: str, text: str, kind: Any, buckets: list[float] | None = None) -> Any:
+        family = pb_utils.MetricFamily(name=name, description=text, kind=kind)
+        self._families.append(family)
+        extra = {"buckets": buckets} if buckets is not None else {}
+        return family.Metric(labels=self._labels, **extra)
+
+    def _reason(self, reason: str) -> Any:
+        return self._success_family.Metric(labels={**self._labels, "finished_reason": reason})
+
+    def take(self, step: Step) -> None:
+        """Note one step of the engine."""
+        self._steps.append(step)
+
+    def start(self, idle: Callable[[], bool]) -> None:
+        """Begin to publish; what the warm-up left is not counted."""
+        self._steps.clear()
+        self._idle = idle
+        self._thread = threading.Thread(target=self._run, name="vllm-metrics", daemon=True)
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Publish what is left and end the thread."""
+        self._stopping.set()
+        if self._thread is not None:
+            self._thread.join()
+        for metrics in (self._counters, self._gauges, self._histograms, self._success):
+            metrics.clear()
+        self._families.clear()
+
+    def _run(self) -> None:
+        while not self._stopping.wait(_PERIOD_SECONDS):
+            self._push_safely()
+        self._push_safely()
+
+    def _push_safely(self) -> None:
+        try:
+            self._push()
+        except Exception as error:
+            log.defect("the metrics could not be pushed", error)
+
+    def _push(self) -> None:
+        steps = []
+        while self._steps:
+            steps.append(self._steps.popleft())
+        self._push_counters(steps)
+        self._push_gauges(steps)
+        for name, values in self._observations(steps).items():
+            metric = self._histograms[name]
+            for value in values:
+                metric.observe(value)
+
+    def _push_counters(self, steps: Sequence[Step]) -> None:
+        sums: Counter[str] = Counter()
+        reasons: Counter[str] = Counter()
+        for step in steps:
+            sums["vllm:prompt_tokens_total"] += step.prompt_tokens
+            sums["vllm:generation_tokens_total"] += step.generation_tokens
+            sums["vllm:num_preemptions_total"] += step.preemptions
+            sums["vllm:prefix_cache_queries_total"] += step.prefix_cache_queries
+            sums["vllm:prefix_cache_hits_total"] += step.prefix_cache_hits
+            reasons.update(request.finish_reason for request in step.finished)
+        for name, value in sums.items():
+            if value:
+                self._counters[name].increment(value)
+        for reason, value in reasons.items():
+            if reason not in self._success:
+                self._success[reason] = self._reason(reason)
+            self._success[reason].increment(value)
+        self._queries += sums["vllm:prefix_cache_queries_total"]
+        self._hits += sums["vllm:prefix_cache_hits_total"]
+
+    def _push_gauges(self, steps: Sequence[Step]) -> None:
+        values: dict[str, float] = {}
+        scheduled = next((step for step in reversed(steps) if step.running is not None), None)
+        if scheduled is not None:
+            values["vllm:num_requests_running"] = float(scheduled.running or 0)
+            values["vllm:num_requests_waiting"] = float(scheduled.waiting)
+            values["vllm:kv_cache_usage_perc"] = scheduled.kv_cache_usage
+        if self._idle():
+            # The engine takes no step any more, so that nothing else would say that it is empty.
+            values["vllm:num_requests_running"] = 0.0
+            values["vllm:num_requests_waiting"] = 0.0
+            values["vllm:kv_cache_usage_perc"] = 0.0
+        if self._queries:
+            values["vllm:prefix_cache_hit_rate"] = self._hits / self._queries
+        for name, value in values.items():
+            if self._shown.get(name, 0.0) != value:
+                self._gauges[name].set(value)
+                self._shown[name] = value
+
+    @staticmethod
+    def _observations(steps: Sequence[Step]) -> Mapping[str, Iterable[float]]:
+        latencies = [value for step in steps for value in step.token_latencies]
+        finished = [request for step in steps for request in step.finished]
+        sampled = tuple(evenly(latencies, _TOKEN_LATENCIES_PER_PUSH))
+        return {
+            "vllm:time_to_first_token_seconds": [v for step in steps for v in step.first_token_latencies],
+            "vllm:time_per_output_token_seconds": sampled,
+            "vllm:inter_token_latency_seconds": sampled,
+            "vllm:e2e_request_latency_seconds": [request.e2e_latency for request in finished],
+            "vllm:request_queue_time_seconds": [request.queued_time for request in finished],
+            "vllm:request_prefill_time_seconds": [request.prefill_time for request in finished],
+            "vllm:request_decode_time_seconds": [request.decode_time for request in finished],
+            "vllm:request_inference_time_seconds": [request.inference_time for request in finished],
+            "vllm:request_prompt_tokens": [float(request.prompt_tokens) for request in finished],
+            "vllm:request_generation_tokens": [float(request.generation_tokens) for request in finished],
+            "vllm:request_params_n": [float(n) for step in steps for n in step.params_n],
+        }
+
+
+def create(name: str, version: str, max_model_len: int) -> Metrics | None:
+    """Create the model's metrics, or return None where the server has metrics switched off."""
+    try:
+        return Metrics(name, version, max_model_len)
+    except pb_utils.TritonModelException as error:
+        if "metrics not supported" in str(error).lower():
+            log.warning("metrics are switched off in this server: vLLM's are not published")
+            return None
+        raise
