@@ -1,4 +1,4 @@
-"""Hypothesis strategies for valid specs: every field, every source and cache kind, within the CRD's bounds."""
+"""Hypothesis strategies for valid specs: every field, every source and cache kind, within bounds."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""Good input at the API server: nothing is pruned, nothing is changed but defaults, and all of it is explained."""
+"""Good input at the API server: nothing is pruned, only defaults are added, and all of it is explained."""
 
 import json
 from typing import Any
@@ -122,7 +122,7 @@ def test_fields_by_which_models_are_selected(api: Api, control_plane: ControlPla
 
 
 class TestServedName:
-    """The effective served name is for ever; it may be written out, or left out again, as long as it is the same."""
+    """The effective served name is for ever; it may be written out or left out while it stays the same."""
 
     @pytest.mark.parametrize(
         ("before", "after", "allowed"),

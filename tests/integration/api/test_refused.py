@@ -1,4 +1,4 @@
-"""Bad input at the API server: YAML in, exact answer out; and the command refuses the same without a server."""
+"""Bad input at the API server: YAML in, exact answer out; the command refuses the same without a server."""
 
 import json
 import os

@@ -46,8 +46,8 @@ def test_the_restricted_pod_security_standard_is_met() -> None:
 def test_all_caches_are_on_the_cache_volume() -> None:
     found = env(a_model())
     for name in (
-        "HOME", "HF_HOME", "VLLM_CACHE_ROOT", "VLLM_CONFIG_ROOT", "TORCHINDUCTOR_CACHE_DIR", "TRITON_CACHE_DIR",
-        "XDG_CACHE_HOME", "CUDA_CACHE_PATH",
+        "HOME", "HF_HOME", "VLLM_CACHE_ROOT", "VLLM_CONFIG_ROOT", "TORCHINDUCTOR_CACHE_DIR",
+        "TRITON_CACHE_DIR", "XDG_CACHE_HOME", "CUDA_CACHE_PATH",
     ):  # fmt: skip
         assert found[name].startswith("/cache/"), name
 

@@ -103,33 +103,44 @@ ENV = {"env": [{"name": "LD_PRELOAD", "value": "/x.so"}, {"name": "TRITON_VLLM_M
 REJECTED: list[tuple[str, ModelBuilder, list[tuple[Reason, str]]]] = [
     ("image", a_model().with_runtime(image="nginx"), [(Reason.IMAGE_NOT_ALLOWED, "'nginx'")]),
     (
-        "environment", a_model().with_runtime(**ENV),
-        [(Reason.INVALID_SPEC, "env[0].name: 'LD_PRELOAD'"), (Reason.INVALID_SPEC, "env[1].name: 'TRITON_VLLM_")],
+        "environment",
+        a_model().with_runtime(**ENV),
+        [
+            (Reason.INVALID_SPEC, "env[0].name: 'LD_PRELOAD'"),
+            (Reason.INVALID_SPEC, "env[1].name: 'TRITON_VLLM_"),
+        ],
     ),
     (
-        "NUL", a_model().with_runtime(env=[{"name": "TZ", "value": "a\0b"}]),
+        "NUL",
+        a_model().with_runtime(env=[{"name": "TZ", "value": "a\0b"}]),
         [(Reason.INVALID_SPEC, "env[0].value: must not contain a NUL")],
     ),
     (
-        "classes", a_model().with_spec(scheduling={"priorityClassName": "high", "runtimeClassName": "kata"}),
-        [(Reason.INVALID_SPEC, "priorityClassName: 'high'"), (Reason.INVALID_SPEC, "runtimeClassName: 'kata'")],
+        "classes",
+        a_model().with_spec(scheduling={"priorityClassName": "high", "runtimeClassName": "kata"}),
+        [
+            (Reason.INVALID_SPEC, "priorityClassName: 'high'"),
+            (Reason.INVALID_SPEC, "runtimeClassName: 'kata'"),
+        ],
     ),
     (
-        "typo", a_model().with_engine_args(tensor_paralel_size=2),
+        "typo",
+        a_model().with_engine_args(tensor_paralel_size=2),
         [(Reason.INVALID_ENGINE_ARGS, "`tensor_parallel_size`")],
     ),
     (
         "code from a branch",
-        a_model().with_source(huggingFace={"repository": "a/b", "revision": "main"}).with_engine_args(
-            trust_remote_code=True
-        ),
+        a_model()
+        .with_source(huggingFace={"repository": "a/b", "revision": "main"})
+        .with_engine_args(trust_remote_code=True),
         [(Reason.ENGINE_ARG_NOT_PERMITTED, "trust_remote_code"), (Reason.INVALID_ENGINE_ARGS, "40")],
     ),
     (
-        "too much", a_model().with_engine_args(override_generation_config={"a": "x" * 70000}),
+        "too much",
+        a_model().with_engine_args(override_generation_config={"a": "x" * 70000}),
         [(Reason.INVALID_ENGINE_ARGS, "65536 bytes")],
     ),
-]  # fmt: skip
+]
 
 
 @pytest.mark.parametrize(("name", "model", "expected"), REJECTED, ids=[row[0] for row in REJECTED])

@@ -13,7 +13,7 @@ from vllm_operator.api.crd import _INITIAL_STATUS
 from vllm_operator.observed.state import ProbeVerdict
 from vllm_operator.status.compute import StatusInputs, compute
 
-NO_GPU = "0/1 nodes are available: 1 Insufficient nvidia.com/gpu. preemption: 0/1 nodes are available: 1 No victims."
+NO_GPU = "0/1 nodes are available: 1 Insufficient nvidia.com/gpu. preemption: 0/1 nodes are available: 1 No"
 
 
 def status_of(model: ModelBuilder, cluster: ClusterBuilder, **more: Any) -> dict[str, Any]:
@@ -103,39 +103,94 @@ BAD = Problem(
     Reason.INVALID_ENGINE_ARGS, "spec.engineArgs.tensor_paralel_size: unknown; use `tensor_parallel_size`"
 )
 CASES = [
-    Case("just created", MODEL, lambda: a_cluster(MODEL), "Unknown/Pending", "False/Pending", reconciling=True),
-    Case("new object, loading", MODEL, new_loading, "Unknown/LoadingModel", "False/LoadingModel", reconciling=True),
-    Case("rolling, old serves", ROLLED_BEFORE, rolling_loading, "Unknown/RollingOut", "True/Serving", reconciling=True),
     Case(
-        "rolling, no spare GPU", ROLLED_BEFORE, rolling_without_gpu, "Unknown/WaitingForGPU", "True/Serving",
+        "just created", MODEL, lambda: a_cluster(MODEL), "Unknown/Pending", "False/Pending", reconciling=True
+    ),
+    Case(
+        "new object, loading",
+        MODEL,
+        new_loading,
+        "Unknown/LoadingModel",
+        "False/LoadingModel",
         reconciling=True,
     ),
     Case(
-        "bad new generation, old serves", SERVED_BEFORE.at_generation(2), serving, "False/InvalidEngineArgs",
-        "True/Serving", stalled=True, kstatus="Failed", problems=(BAD,),
+        "rolling, old serves",
+        ROLLED_BEFORE,
+        rolling_loading,
+        "Unknown/RollingOut",
+        "True/Serving",
+        reconciling=True,
     ),
     Case(
-        "hangs later", SERVED_BEFORE, lambda: serving().probed("a", ProbeVerdict.TIMEOUT, "no answer in 15 s"),
-        "False/ProbeTimeout", "False/ProbeTimeout",
+        "rolling, no spare GPU",
+        ROLLED_BEFORE,
+        rolling_without_gpu,
+        "Unknown/WaitingForGPU",
+        "True/Serving",
+        reconciling=True,
     ),
     Case(
-        "zero replicas", MODEL.with_replicas(0), zero, "True/ScaledToZero", "False/ScaledToZero", kstatus="Current",
+        "bad new generation, old serves",
+        SERVED_BEFORE.at_generation(2),
+        serving,
+        "False/InvalidEngineArgs",
+        "True/Serving",
+        stalled=True,
+        kstatus="Failed",
+        problems=(BAD,),
+    ),
+    Case(
+        "hangs later",
+        SERVED_BEFORE,
+        lambda: serving().probed("a", ProbeVerdict.TIMEOUT, "no answer in 15 s"),
+        "False/ProbeTimeout",
+        "False/ProbeTimeout",
+    ),
+    Case(
+        "zero replicas",
+        MODEL.with_replicas(0),
+        zero,
+        "True/ScaledToZero",
+        "False/ScaledToZero",
+        kstatus="Current",
     ),
     Case("serving", SERVED_BEFORE, serving, "True/Serving", "True/Serving", kstatus="Current"),
     Case(
-        "one more replica asked for", SERVED_BEFORE.with_replicas(2), serving, "Unknown/Pending", "True/Serving",
+        "one more replica asked for",
+        SERVED_BEFORE.with_replicas(2),
+        serving,
+        "Unknown/Pending",
+        "True/Serving",
     ),
     Case(
-        "name taken", MODEL, lambda: a_cluster(MODEL), "False/NameConflict", "False/NameConflict", reconciling=True,
+        "name taken",
+        MODEL,
+        lambda: a_cluster(MODEL),
+        "False/NameConflict",
+        "False/NameConflict",
+        reconciling=True,
         problems=(Problem(Reason.NAME_CONFLICT, "Service 'opt' belongs to someone else", stalled=False),),
     ),
-    Case("paused before it began", MODEL.paused(), lambda: a_cluster(MODEL), "Unknown/Paused", "False/Paused"),
-    Case("paused while serving", SERVED_BEFORE.paused(), serving, "True/Paused", "True/Serving", kstatus="Current"),
     Case(
-        "unreachable", SERVED_BEFORE, lambda: serving().probed("a", ProbeVerdict.UNREACHABLE, "connect: timed out"),
-        "Unknown/ProbeUnreachable", "Unknown/ProbeUnreachable",
+        "paused before it began", MODEL.paused(), lambda: a_cluster(MODEL), "Unknown/Paused", "False/Paused"
     ),
-]  # fmt: skip
+    Case(
+        "paused while serving",
+        SERVED_BEFORE.paused(),
+        serving,
+        "True/Paused",
+        "True/Serving",
+        kstatus="Current",
+    ),
+    Case(
+        "unreachable",
+        SERVED_BEFORE,
+        lambda: serving().probed("a", ProbeVerdict.UNREACHABLE, "connect: timed out"),
+        "Unknown/ProbeUnreachable",
+        "Unknown/ProbeUnreachable",
+    ),
+]
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)

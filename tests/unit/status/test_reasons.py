@@ -19,49 +19,132 @@ def words(reason: str, detail: str, **more: Any) -> str:
     return json.dumps({"reason": reason, "detail": detail, "excerpt": "Traceback", "exitCode": 1, **more})
 
 
-PVC = '0/1 nodes are available: persistentvolumeclaim "weights" not found. preemption: 0/1 nodes are available: 1 No'
+PVC = '0/1 nodes are available: persistentvolumeclaim "weights" not found. preemption: 0/1 nodes are avail'
 UNBOUND = "0/1 nodes are available: pod has unbound immediate PersistentVolumeClaims. not found"
 PULL = 'failed to pull and unpack image "x/y:1": failed to resolve reference "x/y:1": x/y:1: not found'
-TAINT = "0/3 nodes are available: 3 node(s) had untolerated taint(s). no new claims to deallocate, preemption: 0/3"
+TAINT = (
+    "0/3 nodes are available: 3 node(s) had untolerated taint(s). no new claims to deallocate, preemption: 0"
+)
 
 PODS: list[tuple[str, Callable[[PodBuilder], PodBuilder], Reason, str]] = [
-    ("no GPU", lambda p: p.unschedulable("0/1 nodes are available: 1 Insufficient nvidia.com/gpu."), Reason.UNSCHEDULABLE,
-     "0/1 nodes are available: 1 Insufficient nvidia.com/gpu"),
-    ("taint", lambda p: p.unschedulable(TAINT), Reason.UNSCHEDULABLE,
-     "0/3 nodes are available: 3 node(s) had untolerated taint(s)"),
-    ("claim missing", lambda p: p.unschedulable(PVC), Reason.PERSISTENT_VOLUME_CLAIM_NOT_FOUND,
-     'persistentvolumeclaim "weights" not found'),
-    ("claim unbound", lambda p: p.unschedulable(UNBOUND), Reason.PERSISTENT_VOLUME_CLAIM_NOT_BOUND, "unbound"),
-    ("claim lost", lambda p: p.unschedulable(
-        '0/1 nodes are available: persistentvolumeclaim "w" bound to non-existent persistentvolume "pv"'),
-     Reason.PERSISTENT_VOLUME_CLAIM_NOT_BOUND, "non-existent"),
+    (
+        "no GPU",
+        lambda p: p.unschedulable("0/1 nodes are available: 1 Insufficient nvidia.com/gpu."),
+        Reason.UNSCHEDULABLE,
+        "0/1 nodes are available: 1 Insufficient nvidia.com/gpu",
+    ),
+    (
+        "taint",
+        lambda p: p.unschedulable(TAINT),
+        Reason.UNSCHEDULABLE,
+        "0/3 nodes are available: 3 node(s) had untolerated taint(s)",
+    ),
+    (
+        "claim missing",
+        lambda p: p.unschedulable(PVC),
+        Reason.PERSISTENT_VOLUME_CLAIM_NOT_FOUND,
+        'persistentvolumeclaim "weights" not found',
+    ),
+    (
+        "claim unbound",
+        lambda p: p.unschedulable(UNBOUND),
+        Reason.PERSISTENT_VOLUME_CLAIM_NOT_BOUND,
+        "unbound",
+    ),
+    (
+        "claim lost",
+        lambda p: p.unschedulable(
+            '0/1 nodes are available: persistentvolumeclaim "w" bound to non-existent persistentvolume "pv"'
+        ),
+        Reason.PERSISTENT_VOLUME_CLAIM_NOT_BOUND,
+        "non-existent",
+    ),
     ("image", lambda p: p.waiting("ErrImagePull", PULL), Reason.IMAGE_PULL_FAILED, PULL),
-    ("image, back-off", lambda p: p.waiting("ImagePullBackOff", f'Back-off pulling image "x/y:1": ErrImagePull: {PULL}'),
-     Reason.IMAGE_PULL_FAILED, PULL),
-    ("image name", lambda p: p.waiting("InvalidImageName", 'couldn\'t parse image name "X"'), Reason.IMAGE_PULL_FAILED, "X"),
-    ("secret", lambda p: p.waiting("CreateContainerConfigError", 'secret "hub" not found'), Reason.SECRET_NOT_FOUND,
-     'secret "hub" not found'),
-    ("secret key", lambda p: p.waiting("CreateContainerConfigError", "couldn't find key token in Secret default/hub"),
-     Reason.SECRET_NOT_FOUND, "couldn't find key token"),
-    ("config map", lambda p: p.waiting("CreateContainerConfigError", 'configmap "x" not found'),
-     Reason.CONFIG_REFERENCE_MISSING, 'configmap "x" not found'),
-    ("not creatable", lambda p: p.waiting("CreateContainerError", "failed to mkdir"), Reason.CONTAINER_CRASHED, "mkdir"),
-    ("out of memory", lambda p: p.crashed(exitCode=137, reason="OOMKilled"), Reason.HOST_OUT_OF_MEMORY, "exit code 137"),
+    (
+        "image, back-off",
+        lambda p: p.waiting("ImagePullBackOff", f'Back-off pulling image "x/y:1": ErrImagePull: {PULL}'),
+        Reason.IMAGE_PULL_FAILED,
+        PULL,
+    ),
+    (
+        "image name",
+        lambda p: p.waiting("InvalidImageName", 'couldn\'t parse image name "X"'),
+        Reason.IMAGE_PULL_FAILED,
+        "X",
+    ),
+    (
+        "secret",
+        lambda p: p.waiting("CreateContainerConfigError", 'secret "hub" not found'),
+        Reason.SECRET_NOT_FOUND,
+        'secret "hub" not found',
+    ),
+    (
+        "secret key",
+        lambda p: p.waiting("CreateContainerConfigError", "couldn't find key token in Secret default/hub"),
+        Reason.SECRET_NOT_FOUND,
+        "couldn't find key token",
+    ),
+    (
+        "config map",
+        lambda p: p.waiting("CreateContainerConfigError", 'configmap "x" not found'),
+        Reason.CONFIG_REFERENCE_MISSING,
+        'configmap "x" not found',
+    ),
+    (
+        "not creatable",
+        lambda p: p.waiting("CreateContainerError", "failed to mkdir"),
+        Reason.CONTAINER_CRASHED,
+        "mkdir",
+    ),
+    (
+        "out of memory",
+        lambda p: p.crashed(exitCode=137, reason="OOMKilled"),
+        Reason.HOST_OUT_OF_MEMORY,
+        "exit code 137",
+    ),
     ("probe killed", lambda p: p.crashed(exitCode=143), Reason.PROBE_KILLED, "exit code 143"),
     ("silent crash", lambda p: p.crashed(exitCode=139), Reason.CONTAINER_CRASHED, "exit code 139"),
-    ("other container", lambda p: p.crashed(message="exec: python3: not found"), Reason.CONTAINER_CRASHED, "not found"),
-    ("classified", lambda p: p.crashed(message=words("KVCacheTooSmall", "8192 tokens need 4 GiB, 2 GiB are left")),
-     Reason.KV_CACHE_TOO_SMALL, "8192 tokens need 4 GiB, 2 GiB are left"),
+    (
+        "other container",
+        lambda p: p.crashed(message="exec: python3: not found"),
+        Reason.CONTAINER_CRASHED,
+        "not found",
+    ),
+    (
+        "classified",
+        lambda p: p.crashed(message=words("KVCacheTooSmall", "8192 tokens need 4 GiB, 2 GiB are left")),
+        Reason.KV_CACHE_TOO_SMALL,
+        "8192 tokens need 4 GiB, 2 GiB are left",
+    ),
     ("unknown word", lambda p: p.crashed(message=words("Mystery", "x")), Reason.CONTAINER_CRASHED, "Mystery"),
-    ("restarted", lambda p: replace(p.loading(), container={
-        **p.loading().container, "restartCount": 1,  # type: ignore[dict-item]
-        "lastState": {"terminated": {"exitCode": 1, "message": words("GPUOutOfMemory", "tried 2 GiB")}}}),
-     Reason.GPU_OUT_OF_MEMORY, "tried 2 GiB"),
-    ("evicted, disk", lambda p: p.failed("Evicted", "The node was low on resource: ephemeral-storage."), Reason.DISK_FULL,
-     "ephemeral-storage"),
-    ("evicted, memory", lambda p: p.failed("Evicted", "The node was low on resource: memory."),
-     Reason.HOST_OUT_OF_MEMORY, "memory"),
-]  # fmt: skip
+    (
+        "restarted",
+        lambda p: replace(
+            p.loading(),
+            container={
+                **p.loading().container,
+                "restartCount": 1,  # type: ignore[dict-item]
+                "lastState": {
+                    "terminated": {"exitCode": 1, "message": words("GPUOutOfMemory", "tried 2 GiB")}
+                },
+            },
+        ),
+        Reason.GPU_OUT_OF_MEMORY,
+        "tried 2 GiB",
+    ),
+    (
+        "evicted, disk",
+        lambda p: p.failed("Evicted", "The node was low on resource: ephemeral-storage."),
+        Reason.DISK_FULL,
+        "ephemeral-storage",
+    ),
+    (
+        "evicted, memory",
+        lambda p: p.failed("Evicted", "The node was low on resource: memory."),
+        Reason.HOST_OUT_OF_MEMORY,
+        "memory",
+    ),
+]
 
 
 def with_pod(change: Callable[[PodBuilder], PodBuilder]) -> ClusterBuilder:
