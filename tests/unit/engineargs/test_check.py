@@ -1,4 +1,5 @@
 """engineargs.check: each kind of mistake, its sentence and its remedy."""
+# ruff: noqa: E501
 
 from typing import Any
 

@@ -1,4 +1,5 @@
 """Combinations that vLLM refuses: the same sets that the cross-check puts to a real vLLM."""
+# ruff: noqa: E501
 
 from typing import Any
 
