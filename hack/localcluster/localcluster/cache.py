@@ -1,6 +1,7 @@
 """The folder outside the work tree where everything built or run by this package lives, and its locks."""
 
 import fcntl
+import hashlib
 import os
 import shutil
 import stat
@@ -57,6 +58,11 @@ class Cache:
     def logs(self) -> Path:
         """Logs of builds."""
         return self.root / "logs"
+
+    @property
+    def mark(self) -> str:
+        """Tells this cache's control groups from those of another cache on the machine."""
+        return hashlib.sha256(str(self.root).encode()).hexdigest()[:6]
 
     def log(self, name: str) -> Path:
         """The log file of one build, its folder made."""

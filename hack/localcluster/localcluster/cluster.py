@@ -57,7 +57,7 @@ class Cluster(Access):
         self.cache = cache or Cache.default()
         self.directory = self.cache.clusters / name
         self.supervised = Supervised(self.directory)
-        self.cgroup = f"localcluster-{name}"
+        self.cgroup = f"localcluster-{self.cache.mark}-{name}"
         self.node = f"{name}-node"
 
     def __enter__(self) -> Self:
@@ -157,7 +157,7 @@ class Cluster(Access):
             yield
 
     def _answers(self) -> bool:
-        """Whether the cluster runs and is well. One that is just ending, or hangs, is not to be built upon."""
+        """Whether the cluster runs and is well; one that is just ending, or hangs, is not to be used."""
         if not self.running():
             return False
         ready = self.plane_files.administrator().ready

@@ -7,8 +7,8 @@ from localcluster.errors import LocalClusterError
 NAMESPACE = "k8s.io"
 PAUSE_IMAGE = "localhost/pause:dev"
 SNAPSHOTTER = "overlayfs"
-# The kernel's limit for the path of a socket, less its closing zero byte.
-SOCKET_PATH_LIMIT = 107
+# The kernel's limit for the path of a socket, less a zero byte and the ".ttrpc" of the second socket.
+SOCKET_PATH_LIMIT = 107 - 6
 
 
 def socket_path(path: Path) -> Path:

@@ -25,7 +25,6 @@ from localcluster.progress import say, step
 from localcluster.rootfs import ensure_rootfs, rootfs_key
 from localcluster.supervised import OWN_MOUNTS_AND_PIDS, Program, Supervised
 
-BUILD_CGROUP = "localcluster-build"
 KEPT_PER_TAG = 2
 FREE_GIB = 8.0
 
@@ -44,6 +43,7 @@ class ImageStore:
     def __init__(self, cache: Cache) -> None:
         self.cache = cache
         self.root = cache.store / "root"
+        self.cgroup = f"localcluster-{cache.mark}-build"
         self._records = cache.store / "images.json"
 
     def build(
@@ -134,7 +134,7 @@ class ImageStore:
             run_folder = self.cache.store / "run"
             remove_tree(run_folder)
             run_folder.mkdir(parents=True)
-            cgroups.remove(BUILD_CGROUP)
+            cgroups.remove(self.cgroup)
             supervised = Supervised(run_folder)
             builder = Builder(
                 programs, socket_path(run_folder / "containerd.sock"), run_folder / "buildkitd.sock"
@@ -144,7 +144,7 @@ class ImageStore:
                 yield builder
             finally:
                 supervised.stop()
-                cgroups.remove(BUILD_CGROUP)
+                cgroups.remove(self.cgroup)
 
     def _require(self) -> None:
         require_root("Building images")
@@ -156,7 +156,7 @@ class ImageStore:
         containerd, buildkit = folder / "containerd.toml", folder / "buildkitd.toml"
         containerd.write_text(builder_config(self.root, folder / "containerd", builder.containerd_socket))
         root = self.cache.store / "buildkit"
-        buildkit.write_text(buildkit_config(root, builder.socket, builder.containerd_socket, BUILD_CGROUP))
+        buildkit.write_text(buildkit_config(root, builder.socket, builder.containerd_socket, self.cgroup))
         path = {"PATH": f"{programs}:{os.environ['PATH']}"}
         daemons = [
             Program("containerd", [f"{programs}/containerd", "-c", str(containerd)], path),

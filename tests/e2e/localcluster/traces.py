@@ -8,6 +8,7 @@ from pathlib import Path
 
 from localcluster import cgroups
 from localcluster.cache import Cache
+from localcluster.cluster import Cluster
 
 PLACES_OF_OTHERS = (
     "/etc/cni",
@@ -53,7 +54,7 @@ def traces(name: str) -> Traces:
         interfaces=frozenset(os.listdir("/sys/class/net")),
         routes=frozenset(route["dst"] for route in json.loads(_output("ip", "-j", "-4", "route"))),
         packet_filter=_output("nft", "list", "ruleset"),
-        groups=frozenset(str(group) for group in cgroups.existing(f"localcluster-{name}")),
+        groups=frozenset(str(group) for group in cgroups.existing(Cluster(name).cgroup)),
         files=frozenset(path for path in [*PLACES_OF_OTHERS, str(directory)] if os.path.exists(path)),
     )
 
