@@ -1,4 +1,5 @@
-"""Argument sets that are given to vLLM and to our check alike: a few for each argument, and all combinations' rules."""
+"""Argument sets given to vLLM and to our check alike: a few for each argument, and each rule's own."""
+# ruff: noqa: E501
 
 import ast
 from collections.abc import Iterator

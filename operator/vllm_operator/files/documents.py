@@ -87,12 +87,14 @@ def parse(content: bytes, file: str) -> Iterator[Document]:
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark
         where = Place(mark.line + 1, mark.column + 1) if mark else start
-        hint = "; render Helm templates first (`helm template`)" if "{{" in text else ""
-        problem = error.problem or error.context or "not YAML"
-        yield Document(file, places={"": where}, error=f"must be YAML: {problem}{hint}")
+        yield _unreadable(file, where, error.problem or error.context or "not YAML", text)
     except (yaml.YAMLError, _Refused, ValueError) as error:
-        problem = re.sub(r"\s+", " ", str(error))[:200]
-        yield Document(file, places={"": start}, error=f"must be YAML: {problem}")
+        yield _unreadable(file, start, str(error), text)
+
+
+def _unreadable(file: str, where: Place, problem: str, text: str) -> Document:
+    hint = "; render Helm templates first (`helm template`)" if "{{" in text else ""
+    return Document(file, places={"": where}, error=f"must be YAML: {' '.join(problem.split())[:200]}{hint}")
 
 
 def _items(document: Document) -> Iterator[Document]:
@@ -226,7 +228,7 @@ class _Builder:
         if value is None or isinstance(value, dict | list):
             raise _Refused("a key must be text")
         frame.key = value if isinstance(value, str) else json.dumps(value)
-        plain = isinstance(event, yaml.ScalarEvent) and event.style is None
+        plain = isinstance(event, yaml.ScalarEvent) and event.implicit[0]
         if frame.key == "<<" and not plain:
             frame.key = "<<\0"  # a quoted key that only looks like a merge
         self._remember(self._path(), event)

@@ -14,7 +14,7 @@ from vllm_operator.files import strict
 from vllm_operator.files.documents import Document, Place
 from vllm_operator.settings import Settings
 
-_PATH = re.compile(r"^((?:apiVersion|kind|metadata|spec)[^\s:]*): ")
+_PATH = re.compile(r"^`?((?:apiVersion|kind|metadata|spec)[^\s:`]*)`?:? ")
 
 
 @dataclass(frozen=True, slots=True)
