@@ -11,7 +11,12 @@ from pathlib import Path
 from typing import Final, Protocol, cast
 
 ROOT: Final = Path(__file__).resolve().parents[1]
-GENERATORS: Final = ("vllm_operator.api.crd", "vllm_operator.api.reference", "vllm_operator.desired.effects")
+GENERATORS: Final = (
+    "vllm_operator.api.crd",
+    "vllm_operator.api.reference",
+    "vllm_operator.desired.effects",
+    "vllm_operator.status.reference",
+)
 
 
 class Generator(Protocol):

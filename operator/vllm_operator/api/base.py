@@ -115,7 +115,7 @@ def map_list(*keys: str) -> dict[str, Any]:
     return schema_extra(list_type="map", list_map_keys=list(keys))
 
 
-_QUANTITY = re.compile(r"([+-]?(?:\d+\.?\d*|\.\d+))([KMGTPE]i|[numkMGTPE]|[eE][+-]?\d+)?")
+_QUANTITY = re.compile(r"([+-]?(?:\d+\.?\d*|\.\d+))([KMGTPE]i|[numkMGTPE]|[eE][+-]?\d+)?", re.ASCII)
 _SUFFIX: Final[Mapping[str, Decimal]] = (
     {"": Decimal(1), "n": Decimal("1e-9"), "u": Decimal("1e-6"), "m": Decimal("1e-3"), "k": Decimal(1000)}
     | {suffix: Decimal(1000) ** (2 + i) for i, suffix in enumerate("MGTPE")}

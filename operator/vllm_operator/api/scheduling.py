@@ -16,12 +16,12 @@ LabelValue = Annotated[str, Field(max_length=63, pattern=_VALUE)]
 _is_key = re.compile(_KEY)
 Labels = Annotated[
     dict[str, LabelValue],
+    Field(max_length=64),
     Check(
         "",
         "must have label keys: a DNS prefix and '/' or none, then up to 63 letters, digits, '-', '_' or '.'",
         lambda labels: all(_is_key.fullmatch(key) for key in labels),
     ),
-    Field(max_length=64),
 ]
 MAX_TERMS: Final = 16
 

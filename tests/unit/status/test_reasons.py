@@ -11,6 +11,7 @@ from unit.builders import ClusterBuilder, PodBuilder, a_cluster, a_model
 from unit.status.test_cases import MODEL, condition, rolling, said, serving, status_of
 from vllm_operator.api.conditions import Reason
 from vllm_operator.observed.state import BackendInfo, ProbeVerdict
+from vllm_operator.status.reference import SIGNS
 from vllm_operator.status.remedies import ADVICE, SPEC_CURABLE, message
 
 
@@ -306,3 +307,7 @@ def test_every_reason_has_its_words() -> None:
 def test_a_pod_of_another_namespaced_world_is_no_trouble() -> None:
     cluster = a_cluster(a_model()).applied(a_model().accepted()).with_pods(PodBuilder("stray", "other"))
     assert said(status_of(a_model(), cluster))["Ready"] == "Unknown/RollingOut"
+
+
+def test_every_reason_is_documented() -> None:
+    assert set(SIGNS) == set(Reason)
