@@ -49,9 +49,11 @@ def container_exit_code(run: Run) -> int:
     """0 for an end that was asked for and went well; never 0 for one that nobody asked for."""
     if run.requested and run.while_loading:
         return 128 + signal.SIGTERM
+    if run.requested and run.drained:
+        return 0
     if run.exit_code < 0:
         return 128 - run.exit_code
-    if run.dead_engine is not None:
+    if run.dead_engine is not None or run.dead_stub:
         return EXIT_CRASHED
     if run.requested:
         return run.exit_code
@@ -60,7 +62,7 @@ def container_exit_code(run: Run) -> int:
 
 def cause(run: Run, configuration: Configuration) -> Classification | None:
     """Why it ended, or None where the end was asked for and is no failure."""
-    if run.requested and run.dead_engine is None:
+    if run.requested and run.dead_engine is None and not run.dead_stub:
         if not run.while_loading:
             return None
         # A pod that is deleted takes this message with it. In one that stays, the kubelet's probe asked.
@@ -75,6 +77,7 @@ def cause(run: Run, configuration: Configuration) -> Classification | None:
         run.output,
         run.exit_code,
         dead_engine=run.dead_engine,
+        dead_stub=run.dead_stub,
         memory_kills=run.memory_kills,
     )
 

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from triton_runtime.configuration import Configuration
+from triton_runtime.drain import TRITON_MARGIN_SECONDS
 
 #: Endpoints that change the server or reach into the pod's memory; an inference client needs none of them.
 RESTRICTED: Final = "model-repository,shared-memory,trace,logging"
@@ -48,15 +49,15 @@ def command(configuration: Configuration, admin_key: str) -> list[str]:
         "--model-control-mode=none",
         "--exit-on-error=true",
         "--strict-readiness=true",
-        f"--exit-timeout-secs={math.ceil(configuration.exit_timeout)}",
+        f"--exit-timeout-secs={math.ceil(configuration.exit_timeout + TRITON_MARGIN_SECONDS)}",
         f"--http-port={configuration.http_port}",
         f"--grpc-port={configuration.grpc_port}",
         f"--metrics-port={configuration.metrics_port}",
         "--allow-metrics=true",
         "--allow-sagemaker=false",
         "--allow-vertex-ai=false",
-        f"--http-restricted-api={RESTRICTED},{RESTRICTED_HEADER}={admin_key}",
-        f"--grpc-restricted-protocol={RESTRICTED},{RESTRICTED_HEADER}={admin_key}",
+        f"--http-restricted-api={RESTRICTED}:{RESTRICTED_HEADER}={admin_key}",
+        f"--grpc-restricted-protocol={RESTRICTED}:{RESTRICTED_HEADER}={admin_key}",
         f"--grpc-keepalive-time={KEEPALIVE_MILLISECONDS}",
         "--grpc-keepalive-timeout=20000",
         "--grpc-keepalive-permit-without-calls=1",

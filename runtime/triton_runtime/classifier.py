@@ -17,7 +17,12 @@ class Classification:
 
 
 def classify(
-    text: str, exit_code: int, *, dead_engine: str | None = None, memory_kills: int = 0
+    text: str,
+    exit_code: int,
+    *,
+    dead_engine: str | None = None,
+    dead_stub: bool = False,
+    memory_kills: int = 0,
 ) -> Classification:
     """The cause of the end of tritonserver that wrote `text` and returned `exit_code`."""
     lines = [line for line in text.splitlines() if line.strip()]

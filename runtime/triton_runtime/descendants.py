@@ -37,6 +37,20 @@ def _prctl(option: int, value: int) -> None:
         raise OSError(error, f"prctl({option}): {os.strerror(error)}")
 
 
+#: The kernel keeps 15 characters of a name.
+STUB_NAME: Final = "triton_python_backend_stub"[:15]
+
+
+def stubs(server: int) -> set[int]:
+    """The living processes in which tritonserver runs Python backends."""
+    found = set()
+    for pid in living(server):
+        with contextlib.suppress(OSError):
+            if Path(f"/proc/{pid}/comm").read_text().strip() == STUB_NAME:
+                found.add(pid)
+    return found
+
+
 def living(root: int) -> list[int]:
     """Every process below `root`, in any process group or session, that is not a zombie."""
     children: dict[int, list[int]] = {}

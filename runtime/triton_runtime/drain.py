@@ -9,8 +9,12 @@ import enum
 import math
 from typing import Final
 
-#: What tritonserver may take beyond its own exit timeout (the backend's finalize, its ports) before the kill.
-KILL_MARGIN_SECONDS: Final = 5.0
+#: After the time that requests may take, the backend ends what is left and stops its engine. That fits into
+#: Triton's own exit timeout, which ends before the kill, which comes before the kubelet's (15 s).
+TRITON_MARGIN_SECONDS: Final = 12.0
+KILL_MARGIN_SECONDS: Final = 14.0
+#: With every request answered and the engine stopped, only idle HTTP connections hold tritonserver.
+DRAINED_SECONDS: Final = 2.0
 #: A dead engine has nothing in flight; its last answers only have to leave the socket.
 DEAD_ENGINE_SECONDS: Final = 5.0
 
@@ -58,6 +62,12 @@ class Drain:
         if self.stage in (Stage.RUNNING, Stage.MOVING):
             return self._terminate(now, DEAD_ENGINE_SECONDS)
         self._deadline = min(self._deadline, now + DEAD_ENGINE_SECONDS)
+        return Action.NOTHING
+
+    def drained(self, now: float) -> Action:
+        """The backend has nothing in flight any more and has stopped its engine."""
+        if self.stage is Stage.TERMINATING:
+            self._deadline = min(self._deadline, now + DRAINED_SECONDS)
         return Action.NOTHING
 
     def tick(self, now: float) -> Action:

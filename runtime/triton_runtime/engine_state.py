@@ -1,15 +1,27 @@
-"""The file in which the backend says that its engine is dead."""
+"""The file in which the backend says that its engine is dead, or that it has answered everything."""
 
 import json
+from dataclasses import dataclass
 from pathlib import Path
 
 
-def dead_cause(path: Path) -> str | None:
-    """Why the engine is dead, or None while it is not (no file, or a state other than dead)."""
+@dataclass(frozen=True, slots=True)
+class EngineState:
+    """What the backend said last."""
+
+    dead_cause: str | None = None
+    """Why the engine is dead; None while it is not."""
+    drained: bool = False
+    """The end was asked for, nothing is in flight any more, and the engine has been stopped."""
+
+
+def read(path: Path) -> EngineState:
+    """The state in the file; no file, or one that cannot be read, says nothing."""
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
-        return None
-    if not isinstance(content, dict) or content.get("state") != "dead":
-        return None
-    return str(content.get("cause") or "the engine gave no cause")
+        return EngineState()
+    state = content.get("state") if isinstance(content, dict) else None
+    if state == "dead":
+        return EngineState(dead_cause=str(content.get("cause") or "the engine gave no cause"))
+    return EngineState(drained=state == "drained")

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Final
 
 from triton_runtime import container_memory, descendants, engine_state
-from triton_runtime.drain import Action, Drain
+from triton_runtime.drain import Action, Drain, Stage
 from triton_runtime.output import PassThrough, Tail
 
 #: How late the end of the engine may be seen.
@@ -36,6 +36,10 @@ class Run:
     """It was asked for before the model was served."""
     dead_engine: str | None
     """Why the backend says its engine is dead."""
+    dead_stub: bool
+    """The backend's own process is gone, which tritonserver does not notice before the next request."""
+    drained: bool
+    """The backend had answered everything before the end."""
     memory_kills: int
     seconds: float
     output: str
@@ -64,6 +68,9 @@ class Server:
         self._requested = False
         self._while_loading = False
         self._dead_engine: str | None = None
+        self._served = False
+        self._dead_stub = False
+        self._drained = False
 
     def run(self) -> Run:
         """Start it, wait for its end or bring it about, and leave no process behind."""
@@ -86,6 +93,8 @@ class Server:
             requested=self._requested,
             while_loading=self._while_loading,
             dead_engine=self._dead_engine,
+            dead_stub=self._dead_stub,
+            drained=self._drained,
             memory_kills=container_memory.kills() - memory_kills,
             seconds=time.monotonic() - started,
             output=self._tail.text(),
@@ -115,7 +124,6 @@ class Server:
 
     def _wait_for_something(self) -> None:
         now = time.monotonic()
-        # With the engine known to be dead there is nothing left to poll for but the deadline.
         got = signal.sigtimedwait(_SIGNALS, self._drain.wait(now, POLL_SECONDS))
         now = time.monotonic()
         self._note(descendants.reap())
@@ -123,11 +131,31 @@ class Server:
             return
         if got is not None and got.si_signo in _END:
             self._on_request(now)
-        elif self._dead_engine is None and (cause := engine_state.dead_cause(self._state_file)):
-            self._dead_engine = cause
-            say(f"the engine is dead, ending the container: {cause}")
-            self._act(self._drain.engine_died(now))
+        self._look_at_engine(now)
         self._act(self._drain.tick(now))
+
+    def _look_at_engine(self, now: float) -> None:
+        state = engine_state.read(self._state_file)
+        if state.drained and not self._drained:
+            self._drained = True
+            self._act(self._drain.drained(now))
+        if self._dead_engine is not None or self._dead_stub:
+            return
+        if state.dead_cause is not None:
+            self._dead_engine = state.dead_cause
+            say(f"the engine is dead, ending the container: {state.dead_cause}")
+            self._act(self._drain.engine_died(now))
+        elif self._drain.stage is Stage.RUNNING and self._stub_died():
+            self._dead_stub = True
+            say("the backend's process is gone, ending the container")
+            self._act(self._drain.engine_died(now))
+
+    def _stub_died(self) -> bool:
+        """While loading, stubs come and go; one that has served must stay."""
+        if not self._served:
+            self._served = bool(descendants.stubs(self._pid)) and self._serves()
+            return False
+        return not descendants.stubs(self._pid)
 
     def _on_request(self, now: float) -> None:
         loading = not self._serves()

@@ -72,13 +72,16 @@ def test_second_term_hurries(container: Container) -> None:
 
 
 def test_a_server_that_does_not_end_is_killed_with_its_family(container: Container) -> None:
-    container.start(
-        WITH_FAMILY + "    signal.signal(signal.SIGTERM, signal.SIG_IGN); listen(); time.sleep(600)\n",
-        TRITON_VLLM_EXIT_TIMEOUT_SECONDS="0",
+    process = container.start(
+        WITH_FAMILY + "    signal.signal(signal.SIGTERM, signal.SIG_IGN); listen(); time.sleep(600)\n"
     )
     pids = [container.pid(name) for name in ("stub.pid", "core.pid")]
     container.until("listening")
     container.terminate()
+    assert process.stderr
+    while b"ending tritonserver" not in process.stderr.readline():
+        pass
+    container.terminate()  # the deadline would come, too: after the exit timeout and a margin
     code, _, _ = container.end()
     assert code == 128 + signal.SIGKILL
     assert not [pid for pid in pids if alive(pid)]
@@ -215,3 +218,45 @@ def test_no_temporary_file_is_left(container: Container) -> None:
     code, _, _ = container.end()
     assert code == 1, "a server that ends by itself is a failure"
     assert not list(container.folder.glob("triton-runtime-*"))
+
+
+#: Like Triton 2.51: goes on, ready, when its stub is gone.
+WITH_STUB = """
+    stub = folder / "triton_python_backend_stub"
+    stub.write_text(f"#!{sys.executable}\\nimport os, time\\n"
+                    f"open({str(folder / 'stub.pid')!r}, 'w').write(str(os.getpid()))\\ntime.sleep(600)\\n")
+    stub.chmod(0o755)
+    subprocess.Popen([str(stub)])
+"""
+
+
+def test_dead_stub_ends_the_container(container: Container) -> None:
+    process = container.start(WITH_STUB + SERVES)
+    pid = container.pid("stub.pid")
+    container.until("listening")
+    # The entry point knows of the stub from its first look at a serving Triton; that look leaves no trace.
+    killed = time.monotonic()
+    wait_for(lambda: time.monotonic() > killed + 1.5, "two looks")
+    os.kill(pid, signal.SIGKILL)
+    code, _, err = container.end()
+    assert code == 1
+    assert "the backend's process is gone" in err
+    assert process.returncode == 1
+
+
+def test_drained_backend_shortens_the_wait(container: Container) -> None:
+    container.start(
+        """
+        def end(*_):
+            Path(os.environ["TRITON_VLLM_ENGINE_STATE_FILE"]).write_text('{"state":"drained"}')
+        signal.signal(signal.SIGTERM, end)
+        listen()
+        while True:
+            signal.pause()
+        """,
+        TRITON_VLLM_EXIT_TIMEOUT_SECONDS="600",
+    )
+    container.until("listening")
+    container.terminate()
+    code, _, _ = container.end()
+    assert code == 0, "only idle connections were cut"
