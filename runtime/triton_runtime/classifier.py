@@ -1,10 +1,46 @@
-"""Finds the cause of a failure in the output of tritonserver and vLLM. Pure: text in, reason out."""
+"""Finds the cause of a failure in the output of tritonserver and vLLM. Pure: text in, reason out.
+
+The root cause stands above the noise: vLLM ends with a wrapper error some forms of which hide the cause 40 lines
+higher, and Triton repeats the whole traceback in one line with its line breaks escaped.
+"""
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-_ERROR_LINE: Final = re.compile(r"^\S*(Error|Exception)\b.*:")
+from triton_runtime.signatures import (
+    HUNG,
+    HUNG_REPEATS,
+    RECOVERED,
+    SIGNATURES,
+    WHILE_SERVING,
+    WRAPPERS,
+    Signature,
+)
+
+_SIGKILL: Final = 9
+_SIGBUS: Final = 7
+_DETAIL_CHARACTERS: Final = 500
+_EXCERPT_LINES: Final = (2, 3)
+_LAST_LINES: Final = 20
+
+#: "(EngineCore_DP0 pid=12) ERROR 11-24 06:21:50 [core.py:12] ", "E1124 06:20:58.35 11 server.cc:241] ", "[rank0]: "
+_PREFIX: Final = re.compile(
+    r"^(?:\s*\((?P<process>[\w .=:-]*pid=\d+[^)]*)\)\s?"
+    r"|(?P<level>DEBUG|INFO|WARNING|ERROR|CRITICAL) \d\d-\d\d \d\d:\d\d:\d\d(?:\.\d+)? (?:\[\S+:\d+\]|\S+:\d+\])\s?"
+    r"|\[?(?P<glog>[IWEF])\d{4} \d\d:\d\d:\d\d\.\d+ +\d+ \S+:\d+\] ?\"?"
+    r"|\[rank\d+\]:\s?"
+    r"|\[\w+\.py:\d+\]\s?"
+    r"|\[?\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d[.,\d]*Z?\]?\s)"
+)
+_QUIET: Final = frozenset({"DEBUG", "INFO", "WARNING", "I", "W"})
+#: Triton logs the backend's exception as information.
+_LOUD_ANYWAY: Final = re.compile(r"Failed to initialize Python stub|NCCL WARN|Watchdog caught")
+_ERROR: Final = re.compile(
+    r"^(?P<type>(?:\w+\.)*\w*(?:Error|Exception|Interrupt|Exit))(?:: (?P<message>.*))?$"
+)
+_GLOG_ERROR: Final = re.compile(r"^(?:\[?E\d{4} |error: )")
 
 
 @dataclass(frozen=True, slots=True)
@@ -14,6 +50,17 @@ class Classification:
     reason: str
     detail: str
     excerpt: str
+    remedy: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One line of output, and the same without what logging put before it."""
+
+    raw: str
+    text: str
+    quiet: bool
+    """Information or a warning: never a cause."""
 
 
 def classify(
@@ -22,10 +69,104 @@ def classify(
     *,
     dead_engine: str | None = None,
     dead_stub: bool = False,
-    memory_kills: int = 0,
+    memory_kills: int | None = None,
+    served: bool = False,
 ) -> Classification:
-    """The cause of the end of tritonserver that wrote `text` and returned `exit_code`."""
-    lines = [line for line in text.splitlines() if line.strip()]
-    first = next((line for line in lines if _ERROR_LINE.match(line)), "")
-    detail = dead_engine or first or f"tritonserver ended with exit code {exit_code}"
-    return Classification("ContainerCrashed", detail, "\n".join(lines[-20:]))
+    """The cause of the end of a tritonserver that wrote `text` and returned `exit_code` (negative: a signal).
+
+    `memory_kills` is how many processes of the container the kernel killed for memory, None if that is unknown.
+    """
+    lines = parse(text)
+    if memory_kills or (memory_kills is None and exit_code == -_SIGKILL):
+        detail = "the kernel killed a process of the container because its memory limit was reached"
+        return Classification("HostOutOfMemory", detail, _last(lines))
+    if (found := _by_signature(lines, served=served)) is not None:
+        return found
+    if exit_code == -_SIGBUS:
+        detail = "a process ended with a bus error, which is what a full /dev/shm looks like"
+        return Classification("SharedMemoryTooSmall", detail, _last(lines))
+    if sum(1 for line in lines if HUNG.search(line.text)) > HUNG_REPEATS and (served or dead_engine):
+        return Classification(
+            "EngineHung", "the engine's workers waited for each other for minutes", _last(lines)
+        )
+    if dead_engine is not None:
+        return Classification("EngineDead", dead_engine, _last(lines))
+    if dead_stub:
+        return Classification("PythonStubDied", "the backend's process is gone", _last(lines))
+    return _crashed(lines, exit_code)
+
+
+def parse(text: str) -> list[Line]:
+    """Lines without their logging prefixes; a traceback that was folded into one line is unfolded."""
+    found = []
+    for raw in text.replace("\r", "\n").splitlines():
+        level = ""
+        rest = raw
+        while (match := _PREFIX.match(rest)) is not None:
+            level = match["level"] or match["glog"] or level
+            rest = rest[match.end() :]
+        quiet = level in _QUIET and not _LOUD_ANYWAY.search(rest)
+        for part in rest.split("\\n"):
+            if part.strip():
+                found.append(Line(raw if part == rest else part, part.strip(), quiet))
+    return found
+
+
+def _by_signature(lines: Sequence[Line], *, served: bool) -> Classification | None:
+    candidates = [
+        (number, line)
+        for number, line in enumerate(lines)
+        if not line.quiet and not RECOVERED.search(line.text)
+    ]
+    for group in sorted({signature.group for signature in SIGNATURES}):
+        if served and group not in WHILE_SERVING:
+            continue
+        for signature in (s for s in SIGNATURES if s.group is group):
+            for number, line in candidates:
+                if (match := signature.pattern.search(line.text)) is not None:
+                    return _found(signature, match, lines, number)
+    return None
+
+
+def _found(signature: Signature, match: re.Match[str], lines: Sequence[Line], number: int) -> Classification:
+    known = {name: value for name, value in match.groupdict().items() if value is not None}
+    detail = signature.detail.format(line=_sentence(lines[number].text), **known)
+    remedy = signature.remedy
+    try:
+        remedy = remedy.format(**known)
+    except KeyError:
+        remedy = ""
+    before, after = _EXCERPT_LINES
+    excerpt = "\n".join(line.raw for line in lines[max(0, number - before) : number + after + 1])
+    return Classification(signature.reason, detail[:_DETAIL_CHARACTERS], excerpt, remedy)
+
+
+def _crashed(lines: Sequence[Line], exit_code: int) -> Classification:
+    """Nothing known: the first real error, not the ones that it caused."""
+    first = next(
+        (
+            line.text
+            for line in lines
+            if not line.quiet and _ERROR.match(line.text) and not WRAPPERS.search(line.text)
+        ),
+        None,
+    ) or next((line.text for line in lines if _GLOG_ERROR.match(line.raw)), None)
+    ended = f"signal {-exit_code}" if exit_code < 0 else f"exit code {exit_code}"
+    detail = _sentence(first) if first else f"tritonserver ended with {ended}"
+    return Classification("ContainerCrashed", detail[:_DETAIL_CHARACTERS], _last(lines))
+
+
+def _sentence(line: str) -> str:
+    """An error line without its type where the message stands alone."""
+    match = _ERROR.match(line)
+    if (
+        match
+        and match["message"]
+        and match["type"].rpartition(".")[2] in ("ValueError", "RuntimeError", "OSError")
+    ):
+        return match["message"]
+    return line
+
+
+def _last(lines: Sequence[Line]) -> str:
+    return "\n".join(line.raw for line in lines[-_LAST_LINES:])
