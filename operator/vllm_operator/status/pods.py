@@ -30,6 +30,8 @@ _LOST_CLAIM: Final = re.compile(r'persistentvolumeclaim "[^"]+" bound to non-exi
 _UNBOUND_CLAIM: Final = re.compile(
     r"unbound (immediate )?PersistentVolumeClaims?|didn't find available persistent volumes", re.I
 )
+#: The kubelet refuses what the scheduler gave it: a device or resource was not there after all.
+_REFUSED_BY_NODE: Final = re.compile(r"OutOf|UnexpectedAdmissionError$|NodeAffinity$|Preempting$")
 #: The scheduler appends what preempting others would do, which differs from try to try.
 _PREEMPTION: Final = re.compile(r"\s*(no new claims to deallocate, )?preemption: .*$", re.S)
 
@@ -115,7 +117,7 @@ def _failed(pod: Object, status: Mapping[str, Any]) -> Cause:
     text = one_line(str(status.get("message") or ""))
     if status.get("reason") == "Evicted":
         return Cause(Reason.HOST_OUT_OF_MEMORY if "memory" in text else Reason.DISK_FULL, text)
-    if status.get("reason") == "OutOfmemory":
+    if _REFUSED_BY_NODE.match(str(status.get("reason") or "")):
         return Cause(Reason.UNSCHEDULABLE, text)
     found = _crash(pod)
     return found or Cause(Reason.CONTAINER_CRASHED, text or str(status.get("reason") or "the pod failed"))
@@ -148,7 +150,9 @@ def _container_statuses(pod: Object) -> Iterator[Mapping[str, Any]]:
 def _crash(pod: Object) -> Cause | None:
     """The container's last end, as long as it has not become ready since."""
     status = container(pod)
-    ended = (status.get("state") or {}).get("terminated") or (status.get("lastState") or {}).get("terminated")
+    ended = (status.get("state") or {}).get("terminated")
+    if not ended and not lost_readiness(pod):
+        ended = (status.get("lastState") or {}).get("terminated")
     if not ended:
         return None
     reason, excerpt, remedy = _last_words(ended)

@@ -140,6 +140,12 @@ PODS: list[tuple[str, Callable[[PodBuilder], PodBuilder], Reason, str]] = [
         "ephemeral-storage",
     ),
     (
+        "refused by the node",
+        lambda p: p.failed("UnexpectedAdmissionError", "Allocate failed: no healthy nvidia.com/gpu"),
+        Reason.UNSCHEDULABLE,
+        "no healthy nvidia.com/gpu",
+    ),
+    (
         "evicted, memory",
         lambda p: p.failed("Evicted", "The node was low on resource: memory."),
         Reason.HOST_OUT_OF_MEMORY,
@@ -167,6 +173,12 @@ def test_pod_cause(
     assert excerpt in ready["message"]
     assert f"{ADVICE[reason].what} on pod opt-x: " in ready["message"]
     assert ready["message"].endswith(f". Remedy: {ADVICE[reason].remedy}. See docs/reasons.md#{reason}")
+
+
+def test_a_crash_before_the_pod_was_ready_is_no_cause_afterwards() -> None:
+    last = {"terminated": {"exitCode": 1, "message": words("GPUMemoryBusy", "x")}}
+    pod = with_pod(lambda pod: pod.lost().with_container(restartCount=1, lastState=last))
+    assert said(status_of(MODEL, pod))["Ready"] == "False/ProbeFailed"
 
 
 def test_pull_and_back_off_say_the_same() -> None:
