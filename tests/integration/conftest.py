@@ -2,7 +2,7 @@
 
 import itertools
 import secrets
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -113,12 +113,27 @@ def start_operator(control_plane: ControlPlane, release: Release) -> Iterator[St
         def start(*, kubeconfig: Path | None = None, lead: bool = True, **settings: str) -> OperatorProcess:
             process = OperatorProcess(kubeconfig or release.kubeconfig(), release.settings(**settings))
             running.enter_context(process)
+            _RUNNING.append(process)
+            running.callback(_RUNNING.remove, process)
             if lead:
                 process.wait_until_leading()
             return process
 
         yield start
     assert refused(control_plane, release, since) == []
+
+
+_RUNNING: list[OperatorProcess] = []
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """A failure shows the last lines of the operators that run."""
+    report = yield
+    if report.failed:
+        for number, process in enumerate(_RUNNING):
+            report.sections.append((f"log of operator {number}", process.log_text()[-8000:]))
+    return report
 
 
 def refused(plane: ControlPlane, release: Release, since: int) -> list[str]:

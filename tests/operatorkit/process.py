@@ -43,8 +43,6 @@ class OperatorProcess:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.kill()
-        if error is not None:
-            print(self.log_text()[-20_000:])
         self._log.close()
 
     def start(self) -> None:

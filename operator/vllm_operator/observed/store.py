@@ -34,33 +34,34 @@ class ObservedStore:
         self._objects: dict[_Place, Object] = {}
         self._children: defaultdict[Key, set[_Place]] = defaultdict(set)
 
-    def put(self, obj: Mapping[str, Any]) -> Key | None:
-        """Remember an object; returns the model it concerns if it is news."""
+    def put(self, obj: Mapping[str, Any]) -> set[Key]:
+        """Remember an object; returns the models for which it is news: two where it moved between them."""
         place = _place(obj)
         before = self._objects.get(place)
         if before is not None and _version(obj) <= _version(before):
-            return None
+            return set()
+        news = {_key(obj)}
         if before is not None:
             self._unlink(place, before)
+            news.add(_key(before))
         self._objects[place] = _lean(obj)
-        key = _key(obj)
         if place.kind != KIND:
-            self._children[key].add(place)
-        return key
+            self._children[_key(obj)].add(place)
+        return news
 
-    def discard(self, obj: Mapping[str, Any]) -> Key | None:
-        """Forget a deleted object; returns the model it concerned, None if it was not known (any more)."""
+    def discard(self, obj: Mapping[str, Any]) -> set[Key]:
+        """Forget a deleted object; returns the model it concerned, none if it was not known (any more)."""
         place = _place(obj)
         before = self._objects.get(place)
         if before is None or before["metadata"]["uid"] != obj["metadata"]["uid"]:
-            return None
+            return set()
         self._remove(place, before)
-        return _key(before)
+        return {_key(before)}
 
     def replace(self, kind: str, namespace: str | None, items: Iterable[Object], version: str) -> set[Key]:
         """Take a complete list of one kind: also forget what is not in it and is older than the list."""
         items = list(items)
-        news = {key for item in items if (key := self.put(item)) is not None}
+        news = {key for item in items for key in self.put(item)}
         listed = {_place(item) for item in items}
         for place, known in list(self._objects.items()):
             absent = place.kind == kind and namespace in (None, place.namespace) and place not in listed
@@ -112,9 +113,14 @@ def _place(obj: Mapping[str, Any]) -> _Place:
 
 
 def _key(obj: Mapping[str, Any]) -> Key:
+    """The model that an object belongs to: its owner, which an edited label does not change, else by label."""
     metadata = obj["metadata"]
-    name = metadata["name"] if obj["kind"] == KIND else (metadata.get("labels") or {}).get(MODEL_LABEL, "")
-    return Key(metadata["namespace"], name)
+    if obj["kind"] == KIND:
+        return Key(metadata["namespace"], metadata["name"])
+    for owner in metadata.get("ownerReferences") or ():
+        if owner.get("controller") and owner.get("kind") == KIND:
+            return Key(metadata["namespace"], owner["name"])
+    return Key(metadata["namespace"], (metadata.get("labels") or {}).get(MODEL_LABEL, ""))
 
 
 def _version(obj: Mapping[str, Any]) -> int:

@@ -15,7 +15,7 @@ from vllm_operator.api.conditions import Problem, Reason
 from vllm_operator.api.meta import API_VERSION, KIND, STATUS_FIELD_MANAGER
 from vllm_operator.api.spec import VLLMModelSpec
 from vllm_operator.api.v1alpha1 import ModelIdentity, SpecInvalid, parse_model
-from vllm_operator.desired import state
+from vllm_operator.desired import policy, state
 from vllm_operator.desired.revision import Revision, SpecRejected, accept, newest
 from vllm_operator.kube.apply import Applier, BeingReplaced, NameTaken
 from vllm_operator.kube.client import ApiError, KubeClient
@@ -56,6 +56,7 @@ class _Decision:
     number: int
     spec: VLLMModelSpec | None
     problems: tuple[Problem, ...]
+    warnings: tuple[str, ...] = ()
 
 
 @dataclass(slots=True)
@@ -108,6 +109,7 @@ class Reconciler:
             spec=decision.spec,
             replicas=replicas,
             leading_since=self.leading_since,
+            warnings=decision.warnings,
         )
         if not await self._report(model, inputs):
             return Gone()
@@ -160,7 +162,8 @@ class Reconciler:
             return _Decision(current, number, parsed.spec, tuple(error.problems))
         if current is None or revision.hash != current.hash:
             number += 1
-        return _Decision(revision, number, parsed.spec, ())
+        said = tuple(policy.warnings(parsed, self.settings, image=revision.image))
+        return _Decision(revision, number, parsed.spec, (), said)
 
     async def _apply_children(
         self, model: Object, identity: ModelIdentity, revision: Revision, number: int, replicas: int
@@ -248,9 +251,7 @@ class Reconciler:
                     return False
                 raise _transient(error) from error
             self.store.put(answer)
-            ready = _condition(status, "Ready")
-            _log.info("status", model=f"{identity.namespace}/{identity.name}", ready=ready.get("status"),
-                      reason=ready.get("reason"))  # fmt: skip
+            _log_ready(identity, status)
         await self.events.post(inputs, now)
         return True
 
@@ -264,8 +265,16 @@ def _replicas(identity: ModelIdentity, observed: ObservedState) -> int:
     return 1
 
 
+def _log_ready(identity: ModelIdentity, status: Mapping[str, Any]) -> None:
+    """What a user sees change, once."""
+    before, now = _condition(identity.status, "Ready"), _condition(status, "Ready")
+    if (before.get("status"), before.get("reason")) != (now.get("status"), now.get("reason")):
+        model = f"{identity.namespace}/{identity.name}"
+        _log.info("status", model=model, ready=now.get("status"), reason=now.get("reason"))
+
+
 def _condition(status: Mapping[str, Any], kind: str) -> Mapping[str, Any]:
-    found: Mapping[str, Any] = next((c for c in status["conditions"] if c["type"] == kind), {})
+    found: Mapping[str, Any] = next((c for c in status.get("conditions") or () if c["type"] == kind), {})
     return found
 
 

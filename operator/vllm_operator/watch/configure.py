@@ -12,6 +12,7 @@ def settings() -> kopf.OperatorSettings:
     configured.posting.enabled = False
     configured.posting.loggers = False
     configured.peering.standalone = True
+    configured.process.ultimate_exiting_timeout = None  # the kubelet's grace period bounds our end
     # Namespaces are given by name, never as patterns: no need to list or watch namespaces and CRDs.
     configured.scanning.disabled = True
     # A worker per object stays for idle_timeout after each event: short, or thousands of tasks pile up.

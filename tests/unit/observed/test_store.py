@@ -18,7 +18,9 @@ def obj(
         "labels": {"triton-vllm.dev/model": "llama"},
     }
     if owner:
-        metadata["ownerReferences"] = [{"uid": owner, "controller": True}]
+        owner_kind = "VLLMModel" if "model" in owner else "Other"
+        reference = {"uid": owner, "controller": True, "kind": owner_kind, "name": "llama"}
+        metadata["ownerReferences"] = [reference]
     return {"apiVersion": "x", "kind": kind, "metadata": metadata, **extra}
 
 
@@ -28,10 +30,10 @@ def model(version: int = 1) -> dict[str, Any]:
 
 def test_an_older_version_is_no_news_and_changes_nothing() -> None:
     store = ObservedStore()
-    assert store.put(obj("Deployment", "llama", 10, spec=1)) == KEY
-    assert store.put(obj("Deployment", "llama", 10, spec=1)) is None
-    assert store.put(obj("Deployment", "llama", 9, spec=0)) is None
-    assert store.put(obj("Deployment", "llama", 11, spec=2)) == KEY
+    assert store.put(obj("Deployment", "llama", 10, spec=1)) == {KEY}
+    assert store.put(obj("Deployment", "llama", 10, spec=1)) == set()
+    assert store.put(obj("Deployment", "llama", 9, spec=0)) == set()
+    assert store.put(obj("Deployment", "llama", 11, spec=2)) == {KEY}
     found = store.get("Deployment", "ns", "llama")
     assert found is not None
     assert found["spec"] == 2
@@ -40,9 +42,9 @@ def test_an_older_version_is_no_news_and_changes_nothing() -> None:
 def test_a_late_deletion_of_a_predecessor_does_not_remove_the_successor() -> None:
     store = ObservedStore()
     store.put(obj("Deployment", "llama", 10, uid="new"))
-    assert store.discard(obj("Deployment", "llama", 5, uid="old")) is None
+    assert store.discard(obj("Deployment", "llama", 5, uid="old")) == set()
     assert store.get("Deployment", "ns", "llama") is not None
-    assert store.discard(obj("Deployment", "llama", 11, uid="new")) == KEY
+    assert store.discard(obj("Deployment", "llama", 11, uid="new")) == {KEY}
     assert store.get("Deployment", "ns", "llama") is None
 
 
@@ -80,13 +82,21 @@ def test_children_are_found_by_their_owners_not_by_their_labels() -> None:
     assert seen.service is None
 
 
-def test_a_child_that_lost_its_label_is_no_longer_a_child_in_the_store() -> None:
+def test_a_child_belongs_to_its_owner_whatever_its_label_says() -> None:
     store = ObservedStore()
-    store.put(obj("Service", "llama", 2, owner="model"))
     relabelled = obj("Service", "llama", 3, owner="model")
     relabelled["metadata"]["labels"] = {"triton-vllm.dev/model": "other"}
-    assert store.put(relabelled) == Key("ns", "other")
-    assert store.observe(KEY, "model", {}).service is None
+    assert store.put(relabelled) == {KEY}
+    assert store.observe(KEY, "model", {}).service is not None
+
+
+def test_a_child_that_moves_is_news_for_both_models() -> None:
+    store = ObservedStore()
+    store.put(obj("Pod", "llama-1", 2))
+    moved = obj("Pod", "llama-1", 3)
+    moved["metadata"]["labels"] = {"triton-vllm.dev/model": "other"}
+    assert store.put(moved) == {KEY, Key("ns", "other")}
+    assert store.observe(KEY, "model", {}).pods == ()
 
 
 def test_models_are_listed_and_field_records_of_pods_are_dropped() -> None:
