@@ -73,7 +73,7 @@ RUN mkdir -p /small/usr/bin /small/usr/sbin /small/usr/lib /small/usr/lib64 /sma
 FROM scratch AS operator
 COPY --from=operator-root /small/ /
 COPY --from=operator-build /opt/vllm-operator /opt/vllm-operator
-ENV PATH=/opt/vllm-operator/bin:/usr/bin LANG=C.UTF-8 PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 HOME=/tmp
+ENV PATH=/opt/vllm-operator/bin:/usr/bin LANG=C.UTF-8 PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 HOME=/tmp USER=vllm-operator
 USER 65532:65532
 ENTRYPOINT ["vllm-operator"]
 CMD ["run"]

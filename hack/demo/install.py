@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from demo.kubectl import Kubectl
+from demo.kubectl import CommandFailed, Kubectl
 
 ROOT: Final = Path(__file__).resolve().parents[2]
 CHART: Final = ROOT / "charts" / "vllm-operator"
@@ -51,10 +51,26 @@ def install(
     settings.update(values or {})
     sets = [word for key, value in settings.items() for word in ("--set-json", f"{key}={json.dumps(value)}")]
     scope = ["--namespace", OPERATOR_NAMESPACE]
-    return kubectl.run_helm(
-        "upgrade", "--install", RELEASE, str(CHART), *scope, *sets, "--wait", f"--timeout={timeout}s",
-        timeout=timeout + 30,
-    )  # fmt: skip
+    try:
+        return kubectl.run_helm(
+            "upgrade", "--install", RELEASE, str(CHART), *scope, *sets, "--wait", f"--timeout={timeout}s",
+            timeout=timeout + 30,
+        )  # fmt: skip
+    except CommandFailed as error:
+        raise CommandFailed(f"{error}\n{_pods(kubectl)}") from error
+
+
+def _pods(kubectl: Kubectl) -> str:
+    """What the operator's pods say of themselves: helm only knows that they are not ready."""
+    pods = kubectl.list("pods", OPERATOR_NAMESPACE)
+    said = [
+        f"{pod['metadata']['name']}: {json.dumps(pod['status'].get('containerStatuses'))}" for pod in pods
+    ]
+    scope = ["--namespace", OPERATOR_NAMESPACE]
+    selector = f"--selector=app.kubernetes.io/instance={RELEASE}"
+    said.append(kubectl.run("logs", *scope, selector, "--tail=20", "--ignore-errors", "--prefix"))
+    said.append(kubectl.run("get", "events", *scope, "--sort-by=.lastTimestamp"))
+    return "\n".join(said)
 
 
 def uninstall(kubectl: Kubectl) -> None:

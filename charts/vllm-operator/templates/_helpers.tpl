@@ -76,11 +76,9 @@ capabilities:
   drop: [ALL]
 {{- end -}}
 
+{{/* The user is the image's own (65532), or what the cluster assigns. */}}
 {{- define "vllm-operator.podSecurityContext" -}}
 runAsNonRoot: true
-runAsUser: 1000
-runAsGroup: 1000
-fsGroup: 1000
 seccompProfile:
   type: RuntimeDefault
 {{- end -}}
