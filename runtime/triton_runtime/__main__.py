@@ -67,10 +67,10 @@ def cause(run: Run, configuration: Configuration) -> Classification | None:
             return None
         # A pod that is deleted takes this message with it. In one that stays, the kubelet's probe asked.
         limit = configuration.startup_timeout
-        within = f" (its limit is {limit:.0f} s)" if limit else ""
+        within = f", whose time limit is {limit:.0f} s" if limit else ""
         return Classification(
             "ProbeKilled",
-            f"ended {run.seconds:.0f} s after its start, while the model was still loading{within}",
+            f"the container was asked to end while it was loading the model{within}",
             "\n".join(run.output.splitlines()[-5:]),
         )
     return classify(
@@ -79,6 +79,7 @@ def cause(run: Run, configuration: Configuration) -> Classification | None:
         dead_engine=run.dead_engine,
         dead_stub=run.dead_stub,
         memory_kills=run.memory_kills,
+        served=run.served,
     )
 
 

@@ -1,6 +1,6 @@
 """Finds the cause of a failure in the output of tritonserver and vLLM. Pure: text in, reason out.
 
-The root cause stands above the noise: vLLM ends with a wrapper error some forms of which hide the cause 40 lines
+The root cause stands above the noise: vLLM ends with a wrapper error, the cause of which stands 40 lines
 higher, and Triton repeats the whole traceback in one line with its line breaks escaped.
 """
 
@@ -25,10 +25,10 @@ _DETAIL_CHARACTERS: Final = 500
 _EXCERPT_LINES: Final = (2, 3)
 _LAST_LINES: Final = 20
 
-#: "(EngineCore_DP0 pid=12) ERROR 11-24 06:21:50 [core.py:12] ", "E1124 06:20:58.35 11 server.cc:241] ", "[rank0]: "
+#: "(EngineCore_DP0 pid=12) ", "ERROR 11-24 06:21:50 [core.py:12] ", "E1124 06:20:58.3 11 server.cc:241] "
 _PREFIX: Final = re.compile(
     r"^(?:\s*\((?P<process>[\w .=:-]*pid=\d+[^)]*)\)\s?"
-    r"|(?P<level>DEBUG|INFO|WARNING|ERROR|CRITICAL) \d\d-\d\d \d\d:\d\d:\d\d(?:\.\d+)? (?:\[\S+:\d+\]|\S+:\d+\])\s?"
+    r"|(?P<level>DEBUG|INFO|WARNING|ERROR|CRITICAL) \d\d-\d\d \d\d:\d\d:\d\d(?:\.\d+)? \[?\S+:\d+\]\s?"
     r"|\[?(?P<glog>[IWEF])\d{4} \d\d:\d\d:\d\d\.\d+ +\d+ \S+:\d+\] ?\"?"
     r"|\[rank\d+\]:\s?"
     r"|\[\w+\.py:\d+\]\s?"
@@ -74,7 +74,7 @@ def classify(
 ) -> Classification:
     """The cause of the end of a tritonserver that wrote `text` and returned `exit_code` (negative: a signal).
 
-    `memory_kills` is how many processes of the container the kernel killed for memory, None if that is unknown.
+    `memory_kills` is how many processes of the container the kernel killed for memory, None if unknown.
     """
     lines = parse(text)
     if memory_kills or (memory_kills is None and exit_code == -_SIGKILL):

@@ -10,8 +10,8 @@ _FILES: Final = (
 )
 
 
-def kills(files: tuple[Path, ...] = _FILES) -> int:
-    """How often that has happened in this container's control group; 0 where it cannot be known."""
+def kills(files: tuple[Path, ...] = _FILES) -> int | None:
+    """How often that has happened in this container's control group; None where it cannot be known."""
     for file in files:
         try:
             found = re.search(r"^oom_kill (\d+)$", file.read_text(), re.MULTILINE)
@@ -19,4 +19,4 @@ def kills(files: tuple[Path, ...] = _FILES) -> int:
             continue
         if found:
             return int(found[1])
-    return 0
+    return None

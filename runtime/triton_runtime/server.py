@@ -20,6 +20,8 @@ from triton_runtime.output import PassThrough, Tail
 POLL_SECONDS: Final = 0.5
 #: All writers are dead by then; this bounds only the copying of what they left.
 OUTPUT_SECONDS: Final = 5.0
+#: The file that appears beside the engine's state when tritonserver is asked to end.
+TERMINATING: Final = "terminating"
 _END: Final = frozenset({signal.SIGTERM, signal.SIGINT})
 _SIGNALS: Final = _END | {signal.SIGCHLD}
 
@@ -40,8 +42,10 @@ class Run:
     """The backend's own process is gone, which tritonserver does not notice before the next request."""
     drained: bool
     """The backend had answered everything before the end."""
-    memory_kills: int
-    seconds: float
+    served: bool
+    """The model has been ready."""
+    memory_kills: int | None
+    """How many processes the kernel killed for memory meanwhile, if that can be known."""
     output: str
 
 
@@ -74,8 +78,7 @@ class Server:
 
     def run(self) -> Run:
         """Start it, wait for its end or bring it about, and leave no process behind."""
-        started = time.monotonic()
-        memory_kills = container_memory.kills()
+        kills_before = container_memory.kills()
         # Blocked signals stay pending until sigtimedwait takes them: no handler ever runs between two lines.
         signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
         descendants.become_subreaper()
@@ -94,9 +97,9 @@ class Server:
             while_loading=self._while_loading,
             dead_engine=self._dead_engine,
             dead_stub=self._dead_stub,
+            served=self._served,
             drained=self._drained,
-            memory_kills=container_memory.kills() - memory_kills,
-            seconds=time.monotonic() - started,
+            memory_kills=_difference(kills_before, container_memory.kills()),
             output=self._tail.text(),
         )
 
@@ -167,6 +170,9 @@ class Server:
     def _act(self, action: Action) -> None:
         if action is Action.TERMINATE:
             say("ending tritonserver")
+            # The backend is told of the end only after its last response; this it can look at.
+            with contextlib.suppress(OSError):
+                self._state_file.with_name(TERMINATING).touch()
             with contextlib.suppress(ProcessLookupError):
                 os.kill(self._pid, signal.SIGTERM)
         elif action is Action.KILL:
@@ -185,6 +191,10 @@ class Server:
     def _note(self, ended: Mapping[int, int]) -> None:
         if self._pid in ended:
             self._exit_code = ended[self._pid]
+
+
+def _difference(before: int | None, after: int | None) -> int | None:
+    return None if before is None or after is None else after - before
 
 
 def say(text: str) -> None:

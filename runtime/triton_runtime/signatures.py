@@ -1,8 +1,8 @@
 """The texts that prove a cause, in the order in which they are believed. Data only; `classifier` reads it.
 
-A configuration mistake often shows itself later as missing memory or a dead process, never the other way round:
-so the groups go from what the user wrote, over what the pod can reach and read, to what the hardware lacks, and
-end with what merely died. Within a group the first entry wins.
+A configuration mistake often shows itself later as missing memory or a dead process, never the other way
+round: so the groups go from what the user wrote, over what the pod can reach and read, to what the hardware
+lacks, and end with what merely died. Within a group the first entry wins.
 """
 
 import re
@@ -23,7 +23,7 @@ class Group(IntEnum):
     GENERIC = 7
 
 
-#: A model that has served was configured, found, read and supported: what its log says of these came from requests.
+#: A model that has served was configured, found, read and supported; requests can log such errors, too.
 WHILE_SERVING: Final = frozenset({Group.MEMORY, Group.COMMUNICATION, Group.GENERIC})
 
 
@@ -37,7 +37,7 @@ class Signature:
     detail: str = "{line}"
     """One sentence; {line} is the line itself, other names are groups of the pattern."""
     remedy: str = ""
-    """What to do, where the line says it better than the reason alone; used only if all its groups matched."""
+    """What to do, where the line says it better than the reason alone; used if all its groups matched."""
 
 
 def _of(group: Group, reason: str, pattern: str, detail: str = "{line}", remedy: str = "") -> Signature:
@@ -48,7 +48,7 @@ _C, _A, _F, _P = Group.CONFIGURATION, Group.ACCESS, Group.FILES, Group.CAPABILIT
 _M, _N, _G = Group.MEMORY, Group.COMMUNICATION, Group.GENERIC
 
 SIGNATURES: Final[tuple[Signature, ...]] = (
-    # --- What the user wrote -----------------------------------------------------------------------------------
+    # --- What the user wrote
     _of(_C, "ModelConfigMissing", r"'model\.json' containing vllm engine args must be provided in"),
     _of(_C, "ModelConfigMissing", r"vLLM Triton backend must be configured to use decoupled"),
     _of(_C, "ModelConfigMissing", r"Poll failed for model directory"),
@@ -88,14 +88,14 @@ SIGNATURES: Final[tuple[Signature, ...]] = (
     _of(
         _C,
         "TensorParallelIncompatible",
-        r"(?:n_physical_experts|num_experts|vocab_size|intermediate_size|hidden_size)\S* .*must be divisible by "
-        r"(?:ep_size|tp_size|tensor parallel)",
+        r"(?:n_physical_experts|num_experts|vocab_size|intermediate_size|hidden_size)\S* .*must be divisible"
+        r" by (?:ep_size|tp_size|tensor parallel)",
     ),
     _of(
         _C,
         "QuantizationMismatch",
-        r"Quantization method specified in the model config \((?P<model>[^)]*)\) does not match the quantization"
-        r" method specified in the `quantization` argument \((?P<asked>[^)]*)\)",
+        r"Quantization method specified in the model config \((?P<model>[^)]*)\) does not match the"
+        r" quantization method specified in the `quantization` argument \((?P<asked>[^)]*)\)",
         "the model is quantized as {model}, engineArgs ask for {asked}",
         "remove `spec.engineArgs.quantization`",
     ),
@@ -130,7 +130,7 @@ SIGNATURES: Final[tuple[Signature, ...]] = (
     ),
     _of(_C, "AdapterInvalid", r"LoRA \S+ could not be loaded: |Loading lora .* failed"),
     _of(_C, "AdapterInvalid", r"does not support LoRA yet|Triton backend could not find .*multi_lora\.json"),
-    # --- Access to the model's home ----------------------------------------------------------------------------
+    # --- Access to the model's home
     _of(
         _A,
         "ModelAccessDenied",
@@ -179,7 +179,7 @@ SIGNATURES: Final[tuple[Signature, ...]] = (
         r"LocalEntryNotFoundError|OfflineModeIsEnabled|outgoing traffic has been disabled|"
         r"An error happened while trying to locate the files? on the Hub",
     ),
-    # --- Files -------------------------------------------------------------------------------------------------
+    # --- Files
     _of(
         _F,
         "DiskFull",
@@ -246,7 +246,7 @@ SIGNATURES: Final[tuple[Signature, ...]] = (
         "{where} is missing",
     ),
     _of(_F, "ModelFilesMissing", r"Following weights were not initialized from checkpoint"),
-    # --- What image and hardware can do ------------------------------------------------------------------------
+    # --- What image and hardware can do
     _of(
         _P,
         "NotEnoughGPUs",
@@ -263,7 +263,7 @@ SIGNATURES: Final[tuple[Signature, ...]] = (
     _of(
         _P,
         "DriverTooOld",
-        r"(?<!pinned memory pool will not be available: )CUDA driver version is insufficient for CUDA runtime version",
+        r"(?<!will not be available: )CUDA driver version is insufficient for CUDA runtime version",
     ),
     _of(_P, "DriverTooOld", r"forward compatibility was attempted on non supported HW"),
     _of(_P, "DriverTooOld", r"the provided PTX was compiled with an unsupported toolchain"),
@@ -326,12 +326,12 @@ SIGNATURES: Final[tuple[Signature, ...]] = (
         "BackendVersionMismatch",
         r"vllm/_C\S*: undefined symbol|ImportError: \S*vllm\S*\.so: undefined symbol",
     ),
-    # --- Memory ------------------------------------------------------------------------------------------------
+    # --- Memory
     _of(
         _M,
         "GPUMemoryBusy",
-        r"Free memory on device\s*\S* \((?P<free>[\d.]+)/(?P<total>[\d.]+) GiB\) on startup is less than desired GPU"
-        r" memory utilization \((?P<share>[\d.]+), (?P<wanted>[\d.]+) GiB\)",
+        r"Free memory on device\s*\S* \((?P<free>[\d.]+)/(?P<total>[\d.]+) GiB\) on startup is less than"
+        r" desired GPU memory utilization \((?P<share>[\d.]+), (?P<wanted>[\d.]+) GiB\)",
         "only {free} of {total} GiB of GPU memory is free, gpu_memory_utilization {share} wants {wanted} GiB",
     ),
     _of(_M, "GPUMemoryBusy", r"Free memory on device .*is less than the engine's budget"),
@@ -344,7 +344,7 @@ SIGNATURES: Final[tuple[Signature, ...]] = (
     _of(
         _M,
         "KVCacheTooSmall",
-        r"To serve at least one request with the model.s max(?:imum)? seq(?:uence)? len(?:gth)? \((?P<len>\d+)\),?"
+        r"To serve at least one request with the model.s max seq len \((?P<len>\d+)\),?"
         r" \(?(?P<need>[\d.]+) GiB KV cache is needed, which is larger than the available KV cache memory"
         r" \((?P<has>[\d.]+) GiB\).*?estimated maximum model length is (?P<est>\d+)",
         "max_model_len {len} needs {need} GiB of KV cache, {has} GiB is there: enough for {est} tokens",
@@ -361,8 +361,8 @@ SIGNATURES: Final[tuple[Signature, ...]] = (
     _of(
         _M,
         "KVCacheTooSmall",
-        r"The model.s max seq len \((?P<len>\d+)\) is larger than the maximum number of tokens that can be stored"
-        r" in KV cache \((?P<est>\d+)\)",
+        r"The model.s max seq len \((?P<len>\d+)\) is larger than the maximum number of tokens that can be"
+        r" stored in KV cache \((?P<est>\d+)\)",
         "max_model_len is {len}, the KV cache holds {est} tokens",
         "set `spec.engineArgs.max_model_len` to {est} or less, or raise `gpu_memory_utilization`",
     ),
@@ -390,7 +390,8 @@ SIGNATURES: Final[tuple[Signature, ...]] = (
     _of(
         _M,
         "SharedMemoryTooSmall",
-        r"[Uu]nable to (?:allocate|open|mmap|resize) (?:\d+ bytes from )?(?:file|shared memory)\S* ?\S*(?:/torch_|shm)|"
+        r"[Uu]nable to (?:allocate|open|mmap|resize) (?:\d+ bytes from )?(?:file|shared memory)\S* ?\S*"
+        r"(?:/torch_|shm)|"
         r"unable to allocate shared memory ?\(shm\)|insufficient shared memory \(shm\)",
     ),
     _of(
@@ -405,13 +406,13 @@ SIGNATURES: Final[tuple[Signature, ...]] = (
         "HostOutOfMemory",
         r"\[Errno 12\] Cannot allocate memory|(?:^|\s)MemoryError(?:$|:)|std::bad_alloc",
     ),
-    # --- Between GPUs, and the GPU itself ----------------------------------------------------------------------
+    # --- Between GPUs, and the GPU itself
     _of(
         _N,
         "CUDAFault",
         r"an illegal memory access was encountered|uncorrectable ECC error|device-side assert triggered|"
         r"unspecified launch failure|misaligned address|an illegal instruction was encountered|"
-        r"CUDA error: (?:unknown error|hardware stack error|device kernel image is invalid|operation not permitted)|"
+        r"CUDA error: (?:unknown error|hardware stack error|device kernel image is invalid)|"
         r"GPU is lost|fallen off the bus|NVRM: Xid",
     ),
     _of(
@@ -433,7 +434,7 @@ SIGNATURES: Final[tuple[Signature, ...]] = (
     ),
     _of(_N, "NCCLError", r"NCCL error: |NCCL WARN .*(?:failed|error)"),
     _of(_N, "CUDAFault", r"(?:torch\.AcceleratorError|RuntimeError): CUDA error: "),
-    # --- What merely died --------------------------------------------------------------------------------------
+    # --- What merely died
     _of(
         _G,
         "StubTimeout",
@@ -458,15 +459,16 @@ SIGNATURES: Final[tuple[Signature, ...]] = (
     _of(_G, "EngineDead", r"Worker proc \S+ died unexpectedly"),
 )
 
-#: Repeats of one line that mean more than the line: after loading, workers that wait for each other for minutes.
+#: Repeats of a line that mean more than the line: after loading, workers wait for each other for minutes.
 HUNG: Final = re.compile(r"No available shared memory broadcast block found in \d+ seconds")
 HUNG_REPEATS: Final = 5
 
 #: Lines that only point at the cause.
 WRAPPERS: Final = re.compile(
     r"See root cause above|creating server: |failed to load all models|failed to load '.*' version|"
-    r"Failed to initialize Python stub|During handling of the above exception|The above exception was the direct|"
-    r"EngineCore failed to start|EngineCore hit an exception|TritonModelException|WorkerProc initialization failed|"
+    r"Failed to initialize Python stub|During handling of the above exception|The above exception was the|"
+    r"EngineCore failed to start|EngineCore hit an exception|TritonModelException|"
+    r"WorkerProc initialization failed|"
     r"CalledProcessError|cancelled|KeyboardInterrupt|SystemExit|EngineDeadError"
 )
 

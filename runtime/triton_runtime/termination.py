@@ -17,17 +17,17 @@ def message(found: Classification, *, exit_code: int, triton: str, vllm: str) ->
     """The JSON text, without secrets, small enough for the kubelet to keep whole."""
     excerpt_bytes = EXCERPT_BYTES
     while True:
-        text = json.dumps(
-            {
-                "reason": found.reason,
-                "detail": shortened(redact(found.detail), DETAIL_BYTES),
-                "excerpt": shortened(redact(found.excerpt), excerpt_bytes),
-                "triton": triton[:64],
-                "vllm": vllm[:64],
-                "exitCode": exit_code,
-            },
-            ensure_ascii=False,
-        )
+        content = {
+            "reason": found.reason,
+            "detail": shortened(redact(found.detail), DETAIL_BYTES),
+            "excerpt": shortened(redact(found.excerpt), excerpt_bytes),
+            "triton": triton[:64],
+            "vllm": vllm[:64],
+            "exitCode": exit_code,
+        }
+        if found.remedy:
+            content["remedy"] = shortened(found.remedy, DETAIL_BYTES)
+        text = json.dumps(content, ensure_ascii=False)
         # Escapes can make the JSON longer than the text in it.
         if len(text.encode()) <= MESSAGE_BYTES or excerpt_bytes == 0:
             return text

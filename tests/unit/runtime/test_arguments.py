@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+
 from triton_runtime.arguments import command, environment
 from triton_runtime.configuration import Configuration, ConfigurationError
 

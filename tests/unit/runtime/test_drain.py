@@ -1,6 +1,7 @@
 """The order of an end, without a process and without waiting."""
 
 import pytest
+
 from triton_runtime.drain import (
     DEAD_ENGINE_SECONDS,
     DRAINED_SECONDS,
