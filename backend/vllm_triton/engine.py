@@ -6,6 +6,7 @@ Written for vLLM 0.26 to 0.33 (V1 engine, `AsyncLLM`).
 from __future__ import annotations
 
 import asyncio
+import copy
 import dataclasses
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -14,6 +15,7 @@ import msgspec
 import vllm
 from pydantic import TypeAdapter, ValidationError
 from vllm.engine.arg_utils import AsyncEngineArgs
+from vllm.inputs import tokens_input
 from vllm.lora.request import LoRARequest
 from vllm.pooling_params import PoolingParams
 from vllm.renderers.inputs.preprocess import parse_model_prompt
@@ -235,6 +237,60 @@ class Handle:
         self.request_id = request_id
 
 
+class PromptTokenizer:
+    """Tokenises short prompts in a fifth of the time of the renderer's way, without the interpreter's lock.
+
+    It is the tokenizer's own core, copied because the renderer's threads change the state of theirs, and it
+    is used only where it gives what the renderer gives. It belongs to one thread.
+    """
+
+    _LONGEST = 16_384
+    _PROBES = (
+        "Hello, world!",
+        " two  spaces\n\nand lines\t",
+        "\u00dcn\u00efc\u00f6d\u00e9 \u6f22\u5b57 \U0001f600 0123",
+        "",
+    )
+
+    def __init__(self, core: Any, limit: int) -> None:
+        self._core = core
+        self._limit = limit
+
+    @classmethod
+    def of(cls, llm: AsyncLLM) -> PromptTokenizer | None:
+        """Return the fast way for this model, or None if it has none."""
+        renderer = llm.renderer
+        tokenizer = renderer.tokenizer
+        core: Any = getattr(tokenizer, "_tokenizer", None)
+        model = llm.vllm_config.model_config
+        params = renderer.default_cmpl_tok_params
+        if (
+            not hasattr(core, "encode_batch_fast")
+            or model.is_encoder_decoder
+            or not params.add_special_tokens
+            or params.do_lower_case
+            or params.truncate_prompt_tokens is not None
+            or params.pad_prompt_tokens is not None
+        ):
+            return None
+        core = copy.deepcopy(core)
+        core.no_truncation()
+        core.no_padding()
+        mine = cls(core, model.max_model_len)
+        for probe in cls._PROBES:
+            if mine.encode(probe) != list(tokenizer(probe)["input_ids"]):
+                return None
+        return mine
+
+    def encode(self, text: str) -> list[int] | None:
+        """Return the prompt's token ids, or None if the prompt is to go the renderer's way."""
+        if len(text) > self._LONGEST:
+            return None
+        token_ids: list[int] = self._core.encode_batch_fast([text])[0].ids
+        # The renderer refuses a prompt that is too long in its own words.
+        return token_ids if len(token_ids) < self._limit else None
+
+
 class Engine:
     """A running vLLM engine. All methods but the properties belong to the event loop's thread."""
 
@@ -242,6 +298,7 @@ class Engine:
         self._llm = llm
         self.tasks = tasks
         self._config = llm.vllm_config
+        self.tokenizer = PromptTokenizer.of(llm)
 
     @classmethod
     async def start(
@@ -308,6 +365,10 @@ class Engine:
         if images:
             prompt["multi_modal_data"] = {"image": images}
         return await self._render(prompt)
+
+    def encoded(self, text: str, token_ids: list[int]) -> Any:
+        """Prepare a prompt that `tokenizer` has encoded."""
+        return tokens_input(token_ids, prompt=text)
 
     async def render_tokens(self, token_ids: list[int]) -> Any:
         """Prepare a prompt that is tokenised already."""

@@ -16,7 +16,7 @@ from . import configuration, health, log
 from .cancellation import CancellationPoller
 from .departure import DepartureWatch
 from .errors import Kind, RequestFailed, internal
-from .requests import decode
+from .requests import Generation, decode
 from .responses import Senders
 from .supervision import Watchdog
 
@@ -85,6 +85,8 @@ class LoadedModel:
             if asked is None:
                 try:
                     asked = decode(request)
+                    if isinstance(asked, Generation) and asked.text is not None and not asked.images:
+                        asked.encoded = self._encode(asked.text)
                 except RequestFailed as error:
                     # Without its traceback: the frames would keep Triton's request alive in a cycle.
                     asked = error.with_traceback(None)
@@ -93,6 +95,11 @@ class LoadedModel:
                     asked = internal(stream.id)
             batch.append((stream, asked))
         self._service.accept(batch)
+
+    def _encode(self, text: str) -> list[int] | None:
+        """Tokenise on Triton's thread, which waits for nothing else meanwhile."""
+        tokenizer = self._service.engine.tokenizer
+        return tokenizer.encode(text) if tokenizer is not None else None
 
     def close(self) -> None:
         """Stop everything; Triton has waited for the requests in flight."""

@@ -58,6 +58,8 @@ class Generation:
     parameters: dict[str, Any]
     outputs: Outputs = field(default_factory=Outputs)
     timeout_us: int = 0
+    # The tokens of `text`, where they are known already.
+    encoded: list[int] | None = None
 
 
 @dataclass(slots=True)

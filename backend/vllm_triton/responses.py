@@ -12,6 +12,7 @@ import triton_python_backend_utils as pb_utils
 from . import log
 from .errors import Kind, RequestFailed, internal
 from .streams import Item, Stream
+from .tensors import Constants
 
 _CODES = {kind: getattr(pb_utils.TritonError, kind.value, pb_utils.TritonError.INTERNAL) for kind in Kind}
 _FINAL = pb_utils.TRITONSERVER_RESPONSE_COMPLETE_FINAL
@@ -70,31 +71,34 @@ class Senders:
             thread.join(timeout)
 
     def _run(self, mine: queue.SimpleQueue[Sequence[Stream] | None]) -> None:
+        constants = Constants()
         while (batch := mine.get()) is not None:
             for stream in batch:
                 try:
-                    self._flush(stream)
+                    self._flush(stream, constants)
                 except Exception as error:
                     self._abandon(stream, error)
 
-    def _flush(self, stream: Stream) -> None:
+    def _flush(self, stream: Stream, constants: Constants) -> None:
         items = stream.take()
         if not items or stream.closed:
             return
         error = items.pop() if isinstance(items[-1], RequestFailed) else None
         if items:
             if len(items) > 1 and (self._open > 1 or stream.interval > 1):
-                self._send(stream, items, final=items[-1].finished)
+                self._send(stream, items, constants)
             else:
                 for item in items:
-                    self._send(stream, (item,), final=item.finished)
+                    self._send(stream, (item,), constants)
         if error is not None:
             self._send_error(stream, error)
 
-    def _send(self, stream: Stream, items: Sequence[Item], *, final: bool) -> None:
-        build = stream.answer or stream.sequences.tensors
-        response = pb_utils.InferenceResponse(output_tensors=build(items))
-        if final:
+    def _send(self, stream: Stream, items: Sequence[Item], constants: Constants) -> None:
+        if stream.answer is None:
+            response = pb_utils.InferenceResponse(stream.sequences.tensors(items, constants))
+        else:
+            response = pb_utils.InferenceResponse(stream.answer(items))
+        if items[-1].finished:
             self._close(stream, response)
         else:
             stream.responder.send(response)

@@ -113,6 +113,8 @@ class Service:
             prompt = await self.engine.render_chat(asked.messages, template_arguments or {})
         elif asked.prompt_token_ids is not None:
             prompt = await self.engine.render_tokens(asked.prompt_token_ids)
+        elif asked.encoded is not None:
+            prompt = self.engine.encoded(asked.text or "", asked.encoded)
         else:
             pictures = await images.decode(asked.images) if asked.images else None
             prompt = await self.engine.render_text(asked.text or "", pictures)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+import struct
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 import numpy as np
@@ -41,6 +42,52 @@ def strings(name: str, values: Sequence[str]) -> Any:
     return pb_utils.Tensor(name, array)
 
 
+def serialise_strings(array: Any) -> Any:
+    """Do what Triton's `serialize_byte_tensor` does, faster for the one string that most responses carry."""
+    if array.size == 1:
+        value = array.item()
+        data = value if type(value) is bytes else str(value).encode("utf-8")
+        return _LENGTH(len(data)) + data
+    return _serialise_many(array)
+
+
+_LENGTH = struct.Struct("<I").pack
+_serialise_many = pb_utils.serialize_byte_tensor
+# Triton looks the function up by its name for every string tensor. This process serves this backend only.
+pb_utils.serialize_byte_tensor = serialise_strings
+
+
+class Constants:
+    """Tensors that come again and again. Each sender thread has its own: they are not safe to share."""
+
+    _LARGEST = 256
+
+    def __init__(self) -> None:
+        self._tensors: dict[tuple[str, Any], Any] = {}
+
+    def get(self, name: str, value: Any, build: Callable[[Any], Any]) -> Any:
+        """Return the tensor of this name and value, building it if it is not at hand."""
+        key = (name, value)
+        tensor = self._tensors.get(key)
+        if tensor is None:
+            if len(self._tensors) >= self._LARGEST:
+                self._tensors.clear()
+            tensor = self._tensors[key] = build(value)
+        return tensor
+
+
+def _num_output_tokens(count: int) -> Any:
+    return pb_utils.Tensor("num_output_tokens", np.array([count], dtype=np.uint32))
+
+
+def _num_input_tokens(count: int) -> Any:
+    return pb_utils.Tensor("num_input_tokens", np.array(count, dtype=np.uint32))
+
+
+def _finish_reason(reason: str) -> Any:
+    return strings("finish_reason", (reason,))
+
+
 class _Delta:
     """What is new in one sequence since the last response."""
 
@@ -59,26 +106,47 @@ class Sequences:
     probability stay as last reported, so that the last response is complete.
     """
 
-    __slots__ = ("_cumulative", "_finish", "_n", "_outputs", "_prefix")
+    __slots__ = ("_cumulative", "_finish", "_n", "_outputs", "_prefix", "_simple", "_text_only")
 
     def __init__(self, n: int, outputs: Outputs, prefix: str) -> None:
         self._n = n
         self._outputs = outputs
         self._prefix = prefix
+        # One sequence without per-token details: what most requests are, and what must be cheap.
+        self._simple = n == 1 and not (outputs.cumulative_logprob or outputs.logprobs or outputs.token_ids)
+        self._text_only = outputs.text_only
         self._finish: list[str] = [_NOT_FINISHED] * n
         self._cumulative: list[float] = [float("nan")] * n
 
-    def tensors(self, items: Sequence[RequestOutput]) -> list[Any]:
+    def tensors(self, items: Sequence[RequestOutput], constants: Constants) -> list[Any]:
         """Build the tensors of one response out of one output of the engine, or of several merged."""
-        if self._n == 1 and self._outputs.text_only and not self._prefix:
-            if len(items) == 1:
-                return [strings("text_output", (items[0].outputs[0].text,))]
-            return [strings("text_output", ("".join([item.outputs[0].text for item in items]),))]
+        if self._simple:
+            return self._simple_tensors(items, constants)
         deltas = [_Delta() for _ in range(self._n)]
         for item in items:
             for sequence in item.outputs:
                 self._merge(deltas[sequence.index], sequence)
         return self._build(deltas, items[-1])
+
+    def _simple_tensors(self, items: Sequence[RequestOutput], constants: Constants) -> list[Any]:
+        last = items[-1].outputs[0]
+        text = last.text if len(items) == 1 else "".join([item.outputs[0].text for item in items])
+        array: Any = np.empty(1, dtype=np.object_)
+        array[0] = (self._prefix + text).encode("utf-8", "replace")
+        tensors = [pb_utils.Tensor("text_output", array)]
+        if self._text_only:
+            return tensors
+        wanted = self._outputs
+        if wanted.finish_reason:
+            reason = _NOT_FINISHED if last.finish_reason is None else str(last.finish_reason)
+            tensors.append(constants.get("finish_reason", reason, _finish_reason))
+        if wanted.num_input_tokens:
+            count = len(items[-1].prompt_token_ids or ())
+            tensors.append(constants.get("num_input_tokens", count, _num_input_tokens))
+        if wanted.num_output_tokens:
+            count = sum([len(item.outputs[0].token_ids) for item in items])
+            tensors.append(constants.get("num_output_tokens", count, _num_output_tokens))
+        return tensors
 
     def _merge(self, delta: _Delta, sequence: SequenceOutput) -> None:
         delta.text += sequence.text
@@ -103,8 +171,7 @@ class Sequences:
         if wanted.logprobs:
             tensors.append(strings("logprobs", [_logprobs_json(delta.logprobs) for delta in deltas]))
         if wanted.num_input_tokens:
-            count = len(last.prompt_token_ids or ())
-            tensors.append(pb_utils.Tensor("num_input_tokens", np.array(count, dtype=np.uint32)))
+            tensors.append(_num_input_tokens(len(last.prompt_token_ids or ())))
         if wanted.num_output_tokens:
             counts = [len(delta.token_ids) for delta in deltas]
             tensors.append(pb_utils.Tensor("num_output_tokens", np.array(counts, dtype=np.uint32)))
