@@ -196,8 +196,8 @@ class Cluster(Access):
         partial.rename(self.directory / "cluster.json")
 
     def _start_namespaces(self, programs: Path, containers: Path, network: Path, audit: bool) -> NodeFiles:
+        self._down()
         with self.cache.locked("clusters"):
-            self._down()
             self.directory.mkdir(parents=True, mode=0o700)
             addresses = choose(self._taken_indices())
             self._describe(
@@ -209,20 +209,21 @@ class Cluster(Access):
                 containers=str(containers),
                 audit=audit,
             )
-            plane = ControlPlaneFiles(self.directory, programs, _plane_addresses(addresses), self.node, audit)
-            files = NodeFiles(plane, self.node, addresses, containers, network, self.cgroup)
-            plane.write()
-            files.write()
-            cgroups.make(self.cgroup)
-            with self.cache.locked("store"):
-                copy_store(ImageStore(self.cache).root, files.containerd_root)
-            everything = [*plane.control_plane(), *files.programs()]
-            self.supervised.start(
-                [replace(program, autostart=False) for program in everything],
-                namespaces=OWN_NETWORK_TOO,
-                setup=files.setup(),
-                attached=False,
-            )
+        plane = ControlPlaneFiles(self.directory, programs, _plane_addresses(addresses), self.node, audit)
+        files = NodeFiles(plane, self.node, addresses, containers, network, self.cgroup)
+        plane.write()
+        files.write()
+        cgroups.make(self.cgroup)
+        # A build may hold the store for minutes: nobody else is to wait for this one meanwhile.
+        with self.cache.locked("store"):
+            copy_store(ImageStore(self.cache).root, files.containerd_root)
+        everything = [*plane.control_plane(), *files.programs()]
+        self.supervised.start(
+            [replace(program, autostart=False) for program in everything],
+            namespaces=OWN_NETWORK_TOO,
+            setup=files.setup(),
+            attached=False,
+        )
         return files
 
     def _taken_indices(self) -> list[int]:

@@ -23,7 +23,7 @@ from localcluster.errors import LocalClusterError
 from localcluster.prerequisites import BUILD_TOOLS, require_disk, require_root, require_tools
 from localcluster.progress import say, step
 from localcluster.rootfs import ensure_rootfs, rootfs_key
-from localcluster.supervised import OWN_MOUNTS_AND_PIDS, Program, Supervised
+from localcluster.supervised import OWN_MOUNTS_AND_PIDS, Program, Supervised, lock_is_held
 
 KEPT_PER_TAG = 2
 FREE_GIB = 8.0
@@ -179,6 +179,9 @@ class ImageStore:
         self._forget_old(builder, tag)
 
     def _forget_old(self, builder: Builder, tag: str) -> None:
+        """Remove what was built long before, unless a node runs that may still use its layers."""
+        if any(lock_is_held(folder / "lock") for folder in self.cache.clusters.glob("*")):
+            return
         prefix = f"{tag.rpartition(':')[0]}:key-"
         keyed = [name for name in self.records() if name.startswith(prefix)]
         for name in keyed[:-KEPT_PER_TAG]:

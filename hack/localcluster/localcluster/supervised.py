@@ -18,6 +18,7 @@ from localcluster.progress import tail
 
 SUPERVISE = Path(__file__).with_name("supervise.py")
 POLL_SECONDS = 0.02
+DYING_SECONDS = 10.0
 NO_NAMESPACES: tuple[str, ...] = ()
 # --kill-child: a SIGKILL of unshare ends the first process of the namespace, and with it all others in there.
 OWN_MOUNTS_AND_PIDS = ("unshare", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc")
@@ -146,6 +147,8 @@ class Supervised:
                 with suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGKILL)
             time.sleep(POLL_SECONDS)
+        # Only waited for, never killed: the kernel may have given the number to somebody else's namespace.
+        wait_until(lambda: not self.inhabitants(), DYING_SECONDS)
         if self._spawned is not None:
             if self._spawned.stdin is not None:
                 self._spawned.stdin.close()
@@ -153,13 +156,19 @@ class Supervised:
             self._spawned = None
 
     def members(self) -> list[int]:
-        """Every living process of this set, found by its PID namespace or by number and working directory."""
-        namespace = _read(self.directory / "pid-namespace")
-        if namespace:
-            return [pid for pid in _all_pids() if _link(f"/proc/{pid}/ns/pid") == namespace]
+        """The supervisor's processes, found by their command line, and components without a namespace."""
         noted = {int(pid) for pid in self.state().get("running", {}).values()}
-        noted |= {int(pid) for pid in [_read(self.directory / "pid")] if pid}
-        return [pid for pid in sorted(noted) if _link(f"/proc/{pid}/cwd") == str(self.directory)]
+        here = str(self.directory)
+        return [
+            pid
+            for pid in _all_pids()
+            if _is_supervisor_of(pid, here) or (pid in noted and _link(f"/proc/{pid}/cwd") == here)
+        ]
+
+    def inhabitants(self) -> list[int]:
+        """Every process in the PID namespace that was made for this set: all of its programs, pods too."""
+        namespace = _read(self.directory / "pid-namespace")
+        return [pid for pid in _all_pids() if namespace and _link(f"/proc/{pid}/ns/pid") == namespace]
 
     def _raise_if_failed(self) -> None:
         failed = self.state().get("failed")
@@ -192,6 +201,15 @@ def lock_is_held(path: Path) -> bool:
 
 def _all_pids() -> list[int]:
     return [int(entry) for entry in os.listdir("/proc") if entry.isdigit()]
+
+
+def _is_supervisor_of(pid: int, directory: str) -> bool:
+    """Whether a process is a supervisor of this directory, or the `unshare` around it."""
+    try:
+        words = Path(f"/proc/{pid}/cmdline").read_bytes().decode(errors="replace").split("\0")[:-1]
+    except OSError:
+        return False
+    return words[-1:] == [directory] and any(word.endswith(f"/{SUPERVISE.name}") for word in words)
 
 
 def _link(path: str) -> str:

@@ -124,7 +124,7 @@ def test_an_interrupted_build_leaves_nothing_running(store: ImageStore, cache: C
         building.kill()
         building.wait()
     daemons = Supervised(cache.store / "run")
-    assert wait_until(lambda: daemons.members() == [], END_SECONDS), daemons.members()
+    assert wait_until(lambda: daemons.inhabitants() == [], END_SECONDS), daemons.inhabitants()
     (context / "name.txt").write_text("after")
     store.build(context / "Dockerfile", [GREETER], context=context)
     assert greeting(cache) == "hello after"

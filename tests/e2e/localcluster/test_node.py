@@ -72,12 +72,14 @@ def test_a_pod_runs_and_down_leaves_nothing(before: Traces) -> None:
 def test_nothing_is_left_after_a_sigkill_of_everything(before: Traces) -> None:
     cluster = Cluster(NAME).up()
     start_pod(cluster, "one")
-    for pid in [cluster.supervised.pid, *cluster.supervised.members()]:
+    everything = [cluster.supervised.pid, *cluster.supervised.inhabitants()]
+    assert len(everything) > 10
+    for pid in everything:
         try:
             os.kill(pid, signal.SIGKILL)
         except ProcessLookupError:
             continue
-    assert wait_until(lambda: cluster.supervised.members() == [], END_SECONDS)
+    assert wait_until(lambda: cluster.supervised.inhabitants() == [], END_SECONDS)
     assert not cluster.running()
     cluster.down()
     assert traces(NAME).beyond(before) == {}
