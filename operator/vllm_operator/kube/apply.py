@@ -131,8 +131,15 @@ class Applier:
         """Apply to exactly the object seen: with its uid in it, the server refuses any other."""
         if any(entry.get("operation") == "Update" for entry in owned_entries(live, FIELD_MANAGER)):
             live = await self._take_over(live)
-        metadata = {**desired["metadata"], "uid": live["metadata"]["uid"]}
-        return await self.client.apply({**desired, "metadata": metadata}, field_manager=FIELD_MANAGER)
+        wanted = {**desired, "metadata": {**desired["metadata"], "uid": live["metadata"]["uid"]}}
+        try:
+            return await self.client.apply(wanted, field_manager=FIELD_MANAGER)
+        except ApiError as error:
+            if not error.invalid:
+                raise
+            # An apply leaves members of lists that others made, and these may clash with ours: two ports of
+            # one name after an edit. A merge patch takes them out; if our own object is wrong it fails too.
+            return await self.client.merge(wanted, field_manager=FIELD_MANAGER)
 
     async def _take_over(self, live: Object) -> Object:
         """Turn what our POST is recorded to own into an apply's: else no apply could remove a field of it."""

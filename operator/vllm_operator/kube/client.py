@@ -60,6 +60,10 @@ class ApiError(Exception):
         return self.status in (400, 422)
 
 
+class CannotConnect(Exception):
+    """There is neither a service account nor a usable kubeconfig."""
+
+
 @dataclass(frozen=True, slots=True)
 class Credentials:
     """How to reach the API server, for other clients (the watch layer has its own)."""
@@ -183,6 +187,19 @@ class KubeClient:
             content_type="application/json-patch+json",
         )
 
+    async def merge(self, obj: Mapping[str, Any], *, field_manager: str) -> dict[str, Any]:
+        """A JSON merge patch: unlike an apply it replaces lists whole. Carry `metadata.uid`."""
+        metadata = obj["metadata"]
+        return await self._call(
+            "PATCH",
+            resource_of(obj),
+            metadata["namespace"],
+            metadata["name"],
+            query={"fieldManager": field_manager},
+            body=obj,
+            content_type="application/merge-patch+json",
+        )
+
     async def replace(self, obj: Mapping[str, Any]) -> dict[str, Any]:
         """PUT: with a resourceVersion in it, only over the version that was read."""
         metadata = obj["metadata"]
@@ -245,11 +262,14 @@ class KubeClient:
 async def _load(configuration: Configuration) -> str:
     """Fill in server and credentials; returns the namespace this process is at home in."""
     in_cluster = "KUBECONFIG" not in os.environ and "KUBERNETES_SERVICE_HOST" in os.environ
-    if in_cluster:
-        kube_config.load_incluster_config(client_configuration=configuration)
-        with open(_NAMESPACE_FILE) as file:  # noqa: ASYNC230 - a projected file, in memory
-            return file.read().strip()
-    loader = await kube_config.load_kube_config(client_configuration=configuration)
+    try:
+        if in_cluster:
+            kube_config.load_incluster_config(client_configuration=configuration)
+            with open(_NAMESPACE_FILE) as file:  # noqa: ASYNC230 - a projected file, in memory
+                return file.read().strip()
+        loader = await kube_config.load_kube_config(client_configuration=configuration)
+    except (kube_config.ConfigException, OSError) as error:
+        raise CannotConnect(f"no access to a Kubernetes API server: {error}") from error
     return str(loader.current_context["context"].get("namespace") or "default")
 
 

@@ -113,7 +113,7 @@ def _place(obj: Mapping[str, Any]) -> _Place:
 
 
 def _key(obj: Mapping[str, Any]) -> Key:
-    """The model that an object belongs to: its owner, which an edited label does not change, else by label."""
+    """The model that an object belongs to: by owner, whom an edited label does not change, else by label."""
     metadata = obj["metadata"]
     if obj["kind"] == KIND:
         return Key(metadata["namespace"], metadata["name"])

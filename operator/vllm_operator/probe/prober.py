@@ -17,6 +17,8 @@ from vllm_operator.telemetry import logs, metrics
 _log = logs.get("probe")
 
 _LEAST_PAUSE_SECONDS = 0.5
+#: They wait more than they work.
+_SUSPECT_SLOTS = 4
 
 
 class Ask(Protocol):
@@ -66,14 +68,27 @@ class PodProbe:
         )
         return True
 
-    def pause(self, outcome: triton.Outcome, elapsed: float) -> float:
-        """Seconds until the next probe, so that a hang is found within period x threshold of its start."""
-        period = self.target.period_seconds * random.uniform(0.9, 1.0)  # noqa: S311 - spreads load
-        if outcome.verdict is ProbeVerdict.SERVING:
-            # One period after the last proven success, whoever's request that was.
-            return max(period - outcome.success_age, _LEAST_PAUSE_SECONDS)
-        more = max(self.target.failure_threshold - 1, 1)
-        return max(period - triton.deadline_seconds(self.target) / more - elapsed, _LEAST_PAUSE_SECONDS)
+    def due_after_success(self, started: float, outcome: triton.Outcome) -> float:
+        """One period after the last proven success, whoever's request that was."""
+        return started + self.target.period_seconds * _jitter() - outcome.success_age
+
+    def due_without_success(self, started: float) -> float:
+        """So soon that the threshold of deadlines is over within period x threshold of the last success.
+
+        Where the deadline is as long as the period, the next probe is sent while the last one still waits.
+        """
+        target = self.target
+        more = max(target.failure_threshold - 1, 1)
+        interval = target.period_seconds - triton.deadline_seconds(target) / more
+        return started + max(interval, _LEAST_PAUSE_SECONDS) * _jitter()
+
+
+@dataclass(slots=True)
+class _Attempt:
+    """A probe on its way."""
+
+    task: asyncio.Task[triton.Outcome]
+    started: float
 
 
 class Prober:
@@ -83,6 +98,8 @@ class Prober:
         self._enqueue = enqueue
         self._ask = ask
         self._slots = asyncio.Semaphore(concurrency)
+        self._suspect_slots = asyncio.Semaphore(_SUSPECT_SLOTS * concurrency)
+        """Pods that hang keep slots for whole deadlines; they must not keep those of the others."""
         self._pods: dict[Key, dict[str, PodProbe]] = {}
 
     def watch(self, key: Key, targets: Sequence[ProbeTarget]) -> None:
@@ -116,27 +133,66 @@ class Prober:
         self._pods.clear()
 
     async def _probe_for_ever(self, probed: PodProbe) -> None:
-        while True:
-            async with self._slots:
-                started = time.monotonic()
-                outcome = await self._ask_once(probed)
-            elapsed = time.monotonic() - started
-            metrics.PROBES.labels(outcome.verdict.value).inc()
-            metrics.PROBE_SECONDS.observe(elapsed)
-            probed.embeds = outcome.embeds
-            if probed.judge(outcome):
-                _log.info("verdict", model=str(probed.key), pod=probed.target.pod_name,
-                          verdict=outcome.verdict.value, message=outcome.message)  # fmt: skip
-                self._enqueue(probed.key)
-            await asyncio.sleep(probed.pause(outcome, elapsed))
-
-    async def _ask_once(self, probed: PodProbe) -> triton.Outcome:
+        attempts: list[_Attempt] = []
+        due = time.monotonic()
         try:
-            return await self._ask(probed.target, embed=probed.embeds, suspect=bool(probed.failures))
+            while True:
+                if time.monotonic() >= due:
+                    attempts.append(await self._start(probed, suspect=bool(attempts or probed.failures)))
+                    due = probed.due_without_success(attempts[-1].started)
+                await _first_of(attempts, max(due - time.monotonic(), 0))
+                for attempt in [attempt for attempt in attempts if attempt.task.done()]:
+                    attempts.remove(attempt)
+                    outcome = attempt.task.result()
+                    self._judge(probed, outcome)
+                    if outcome.verdict is ProbeVerdict.SERVING:
+                        earliest = time.monotonic() + _LEAST_PAUSE_SECONDS
+                        due = max(probed.due_after_success(attempt.started, outcome), earliest)
+        finally:
+            for attempt in attempts:
+                attempt.task.cancel()
+
+    async def _start(self, probed: PodProbe, *, suspect: bool) -> _Attempt:
+        slots = self._suspect_slots if suspect else self._slots
+        await slots.acquire()
+        started = time.monotonic()
+        name = f"attempt {probed.target.pod_name}"
+        task = asyncio.create_task(self._ask_once(probed, suspect=suspect), name=name)
+        task.add_done_callback(lambda _: slots.release())
+        return _Attempt(task, started)
+
+    def _judge(self, probed: PodProbe, outcome: triton.Outcome) -> None:
+        metrics.PROBES.labels(outcome.verdict.value).inc()
+        probed.embeds = outcome.embeds
+        if probed.judge(outcome):
+            _log.info("verdict", model=str(probed.key), pod=probed.target.pod_name,
+                      verdict=outcome.verdict.value, message=outcome.message)  # fmt: skip
+            self._enqueue(probed.key)
+
+    async def _ask_once(self, probed: PodProbe, *, suspect: bool) -> triton.Outcome:
+        started = time.monotonic()
+        try:
+            return await self._ask(probed.target, embed=probed.embeds, suspect=suspect)
         except Exception:
             # A bug here must not silence the pod's probes for ever, nor pass for a healthy model.
             _log.exception("bug in the prober, please report it", pod=probed.target.pod_name)
             return triton.Outcome(ProbeVerdict.FAILED, "the probe itself failed; see the operator's log")
+        finally:
+            metrics.PROBE_SECONDS.observe(time.monotonic() - started)
+
+
+async def _first_of(attempts: Sequence[_Attempt], seconds: float) -> None:
+    """Return when one of the attempts has ended, at the latest after some seconds."""
+    if attempts:
+        tasks = [attempt.task for attempt in attempts]
+        await asyncio.wait(tasks, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+    else:
+        await asyncio.sleep(seconds)
+
+
+def _jitter() -> float:
+    """Early rather than late: a period is a promise."""
+    return random.uniform(0.9, 1.0)  # noqa: S311 - spreads load
 
 
 def _stop(probed: PodProbe) -> None:

@@ -8,6 +8,8 @@ import pytest
 from vllm_operator.observed.state import BackendInfo, ProbeVerdict
 from vllm_operator.observed.store import Key
 from vllm_operator.observed.target import ProbeTarget
+from vllm_operator.probe import prober as prober_module
+from vllm_operator.probe import triton
 from vllm_operator.probe.prober import PodProbe, Prober
 from vllm_operator.probe.triton import Outcome, deadline_seconds
 
@@ -84,25 +86,57 @@ def test_versions_learnt_later_are_told_and_kept_through_a_failure() -> None:
     assert pod.result.backend == info
 
 
-def test_a_hang_is_found_within_period_times_threshold() -> None:
-    """The worst case: it hangs right after a proven success, and each probe then takes its whole deadline."""
-    pod = probed()
-    pod.judge(GOOD)
-    deadline = deadline_seconds(TARGET)
-    now = pod.pause(GOOD, 0.1)
-    for took in (deadline + 2, deadline, deadline):  # the first one also asked the backend, in vain
-        now += took
-        pod.judge(HANGS)
-        if pod.result and pod.result.verdict is ProbeVerdict.TIMEOUT:
-            break
-        now += pod.pause(HANGS, took)
-    assert now <= TARGET.period_seconds * TARGET.failure_threshold
+@pytest.mark.parametrize("target", [TARGET, replace(TARGET, period_seconds=15, timeout_seconds=15)])
+def test_a_hang_is_found_within_period_times_threshold(target: ProbeTarget) -> None:
+    """The worst case: it hangs right after a proven success, and no probe answers before its deadline."""
+    pod = PodProbe(KEY, target)
+    started = pod.due_after_success(0, GOOD)
+    for _ in range(target.failure_threshold - 1):
+        started = pod.due_without_success(started)
+    assert started + deadline_seconds(target) <= target.period_seconds * target.failure_threshold
 
 
 def test_the_next_probe_is_due_one_period_after_the_success_that_the_backend_reported() -> None:
     pod = probed()
-    assert 5 <= pod.pause(replace(GOOD, success_age=4.0), 0.1) <= 6
-    assert 9 <= pod.pause(GOOD, 0.1) <= 10
+    assert 5 <= pod.due_after_success(0, replace(GOOD, success_age=4.0)) <= 6
+    assert 9 <= pod.due_after_success(0, GOOD) <= 10
+
+
+async def test_a_hanging_pod_is_asked_again_while_it_hangs_and_its_recovery_is_seen(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(triton, "_LEAST_DEADLINE_SECONDS", 1)
+    monkeypatch.setattr(prober_module, "_LEAST_PAUSE_SECONDS", 0.1)
+    told: asyncio.Queue[Key] = asyncio.Queue()
+    hanging = asyncio.Event()
+    asked = 0
+
+    async def ask(target: ProbeTarget, *, embed: bool, suspect: bool) -> Outcome:
+        nonlocal asked
+        asked += 1
+        if not hanging.is_set():
+            return GOOD
+        try:
+            async with asyncio.timeout(1):
+                await asyncio.Event().wait()
+        except TimeoutError:
+            return HANGS
+        raise AssertionError
+
+    quick = replace(TARGET, period_seconds=1, timeout_seconds=1)
+    prober = Prober(enqueue=told.put_nowait, concurrency=1, ask=ask)
+    prober.watch(KEY, [quick])
+    async with asyncio.timeout(20):
+        await told.get()
+        hanging.set()
+        began = asyncio.get_running_loop().time()
+        await told.get()
+        assert prober.results(KEY)["pod"].verdict is ProbeVerdict.TIMEOUT
+        assert asyncio.get_running_loop().time() - began <= 3.2
+        hanging.clear()
+        await told.get()
+    assert prober.results(KEY)["pod"].verdict is ProbeVerdict.SERVING
+    await prober.close()
 
 
 async def test_pods_are_probed_as_long_as_they_are_watched_and_changes_are_told() -> None:
