@@ -52,7 +52,8 @@ def _covers(entry: str, image: str) -> bool:
 def problems(model: VLLMModel, settings: Settings, *, image: str) -> Iterator[Problem]:
     """Everything in the spec that must not run; `image` is the one that would."""
     spec = model.spec
-    if spec.runtime.image and not image_allowed(image, settings):
+    refused = bool(spec.runtime.image) and not image_allowed(image, settings)
+    if refused:
         yield Problem(
             Reason.IMAGE_NOT_ALLOWED,
             f"spec.runtime.image: '{image}' is not on the administrator's list; remove the field to use "
@@ -60,7 +61,8 @@ def problems(model: VLLMModel, settings: Settings, *, image: str) -> Iterator[Pr
         )
     yield from _env_problems(spec, settings)
     yield from _class_problems(spec, settings)
-    yield from _engine_args_problems(model, settings, image=image)
+    # Nobody knows what is in a refused image; what the default one would say of the arguments helps more.
+    yield from _engine_args_problems(model, settings, image=settings.runtime_image if refused else image)
 
 
 def vllm_version(model: VLLMModel, settings: Settings, *, image: str) -> str | None:

@@ -33,11 +33,9 @@ ADVICE: Final[Mapping[Reason, Advice]] = {
         "vLLM does not accept the engine arguments", "correct `spec.engineArgs`"
     ),
     Reason.ENGINE_ARG_NOT_PERMITTED: Advice(
-        "An engine argument needs the administrator's permission", "remove it or ask for permission"
+        "An engine argument is not permitted", "correct the fields named here"
     ),
-    Reason.IMAGE_NOT_ALLOWED: Advice(
-        "The image is not allowed", "use an image that the administrator allows"
-    ),
+    Reason.IMAGE_NOT_ALLOWED: Advice("The image is not allowed", "correct the field named here"),
     Reason.NAME_CONFLICT: Advice(
         "An object of someone else has the name of a child",
         "delete or rename that object, or rename the VLLMModel",
@@ -222,5 +220,6 @@ def message(reason: Reason, *, pod: str = "", excerpt: str = "", remedy: str = "
     text = advice.what + (f" on pod {pod}" if pod else "")
     if excerpt:
         text += f": {excerpt.strip().rstrip('.')}"
+    text += "" if text.endswith("?") else "."
     remedy = remedy.strip().rstrip(".") or advice.remedy
-    return f"{text}. Remedy: {remedy}. See {DOCS_REASONS}#{reason}" if remedy else f"{text}."
+    return f"{text} Remedy: {remedy}. See {DOCS_REASONS}#{reason}" if remedy else text
