@@ -20,6 +20,7 @@ class Images:
 
     operator: str = "localhost/vllm-operator:dev"
     runtime: str = "localhost/triton-cpu:dev"
+    vllm: str = "0.32.0"
     build: str = ""
 
 
@@ -46,6 +47,9 @@ def install(
     """Install or upgrade the operator and wait until both replicas are ready; returns what helm printed."""
     make_namespace(kubectl, OPERATOR_NAMESPACE)
     settings: dict[str, Any] = {"image": _split(images.operator), "runtime.image": _split(images.runtime)}
+    # The tag does not tell which vLLM is inside, and engine arguments are checked against exactly that one.
+    versions = [{"image": f"{images.runtime.rsplit(':', 1)[0]}:*", "version": images.vllm}]
+    settings["runtime.vllmVersions"] = versions
     if images.build:
         settings["podAnnotations"] = {"triton-vllm.dev/build": images.build}
     settings.update(values or {})
