@@ -21,6 +21,11 @@ from localcluster.toolsets import KUBERNETES_MODULE
 # Images that are not called like their target.
 IMAGE_NAMES = {"operator": "vllm-operator"}
 
+CONTROL_PLANE = "control-plane"
+
+profile_option = click.option(
+    "--profile", type=click.Choice(["node", CONTROL_PLANE]), default="node", show_default=True
+)
 name_option = click.option("--name", default=DEFAULT_NAME, show_default=True, help="Which local cluster.")
 
 
@@ -31,12 +36,16 @@ def main() -> None:
 
 @main.command()
 @name_option
-@click.option("--profile", type=click.Choice(["node", "control-plane"]), default="node", show_default=True)
+@profile_option
 @click.option("--gpus", default=0, show_default=True, help="How many nvidia.com/gpu the node offers.")
 def up(name: str, profile: str, gpus: int) -> None:
     """Start a cluster (KUBERNETES_VERSION chooses another version) and print its kubeconfig."""
-    if profile == "control-plane":
-        plane = ControlPlane(f"{PREFIX}{name}").start(attached=False)
+    if profile == CONTROL_PLANE:
+        plane = ControlPlane(f"{PREFIX}{name}")
+        if plane.supervised.alive():
+            plane.wait_ready()
+        else:
+            plane.start(attached=False)
         click.echo(plane.kubeconfig)
         return
     selected = selected_cluster()
@@ -49,13 +58,13 @@ def up(name: str, profile: str, gpus: int) -> None:
 
 @main.command()
 @name_option
-@click.option("--profile", type=click.Choice(["node", "control-plane"]), default="node", show_default=True)
+@profile_option
 @click.option("--all", "everything", is_flag=True, help="End every cluster of this cache, leftovers too.")
 def down(name: str, profile: str, everything: bool) -> None:
     """End a cluster and remove whatever it has left."""
     if everything:
         inventory.end_all(Cache.default())
-    elif profile == "control-plane":
+    elif profile == CONTROL_PLANE:
         ControlPlane(f"{PREFIX}{name}").stop()
     else:
         selected = selected_cluster()
@@ -72,9 +81,11 @@ def status() -> None:
 
 @main.command()
 @name_option
-def kubeconfig(name: str) -> None:
+@profile_option
+def kubeconfig(name: str, profile: str) -> None:
     """Print the path of the administrator's kubeconfig."""
-    click.echo(Cluster(name).kubeconfig)
+    plane = profile == CONTROL_PLANE
+    click.echo(ControlPlane(f"{PREFIX}{name}").kubeconfig if plane else Cluster(name).kubeconfig)
 
 
 @main.command()

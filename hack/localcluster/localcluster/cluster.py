@@ -5,7 +5,6 @@ Its end is the end of every process, mount, interface and packet filter rule of 
 be removed is its folder in the cache and its control groups.
 """
 
-import json
 import subprocess
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -14,7 +13,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from localcluster import cgroups
+from localcluster import cgroups, description
 from localcluster.access import Access
 from localcluster.auditlog import AuditLog
 from localcluster.binaries import ensure_all
@@ -186,21 +185,15 @@ class Cluster(Access):
         remove_tree(self.directory)
 
     def _described(self) -> dict[str, Any]:
-        path = self.directory / "cluster.json"
-        described: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {}
-        return described
-
-    def _describe(self, **values: object) -> None:
-        partial = self.directory / "cluster.json.partial"
-        partial.write_text(json.dumps({**self._described(), **values}, indent=1))
-        partial.rename(self.directory / "cluster.json")
+        return description.read(self.directory)
 
     def _start_namespaces(self, programs: Path, containers: Path, network: Path, audit: bool) -> NodeFiles:
         self._down()
         with self.cache.locked("clusters"):
             self.directory.mkdir(parents=True, mode=0o700)
             addresses = choose(self._taken_indices())
-            self._describe(
+            description.update(
+                self.directory,
                 profile="node",
                 version=self.version,
                 index=addresses.index,
@@ -227,12 +220,8 @@ class Cluster(Access):
         return files
 
     def _taken_indices(self) -> list[int]:
-        described = [json.loads(path.read_text()) for path in self.cache.clusters.glob("*/cluster.json")]
-        return [
-            one["index"]
-            for one in described
-            if "index" in one and one["interface"] and one != self._described()
-        ]
+        described = [description.read(directory) for directory in self.cache.clusters.glob("*")]
+        return [one["index"] for one in described if "index" in one]
 
     def _connect(self, addresses: NodeRange) -> None:
         """Lay the link between this machine and the node, and the routes to its pods and Services."""
@@ -270,7 +259,7 @@ class Cluster(Access):
         self.supervised.command("start", "kubelet")
         self.supervised.command("start", "kube-proxy")
         self.supervised.wait("the node is ready", self._node_ready, NODE_READY_SECONDS)
-        self._describe(node=self.node)
+        description.update(self.directory, node=self.node)
 
     def _node_ready(self) -> bool:
         node = self.plane_files.administrator().get(f"/api/v1/nodes/{self.node}") or {}

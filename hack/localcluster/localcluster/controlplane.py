@@ -4,7 +4,6 @@ All that tests of CRDs, RBAC, apply, garbage collection and reconciling need. An
 each ends with the process that started it, also after a SIGKILL.
 """
 
-import json
 import secrets
 import signal
 import socket
@@ -14,6 +13,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from localcluster import description
 from localcluster.access import Access
 from localcluster.auditlog import AuditLog
 from localcluster.binaries import kubernetes_binaries
@@ -26,6 +26,7 @@ from localcluster.prerequisites import require_linux, require_memory
 from localcluster.supervised import Supervised, lock_is_held, wait_until
 
 PREFIX = "control-plane-"
+SERVICES = "10.96.0.0/16"
 MEMORY_GIB = 1.0
 START_TRIES = 3
 
@@ -89,7 +90,6 @@ class ControlPlane(Access):
         self.directory = self.cache.clusters / self.name
         self.supervised = Supervised(self.directory)
         self._audit = audit
-        self._files: ControlPlaneFiles | None = None
 
     def __enter__(self) -> Self:
         return self.start()
@@ -126,9 +126,14 @@ class ControlPlane(Access):
     @property
     def files(self) -> ControlPlaneFiles:
         """The running control plane's folder."""
-        if self._files is None:
-            raise LocalClusterError(f"The control plane {self.name} has not been started.")
-        return self._files
+        described = description.read(self.directory)
+        if not described:
+            raise LocalClusterError(f"There is no control plane {self.name}: start it with `up`.")
+        api, etcd, peer = described["ports"]
+        addresses = Addresses("127.0.0.1", api, etcd, peer, SERVICES)
+        return ControlPlaneFiles(
+            self.directory, Path(described["programs"]), addresses, None, bool(described["audit"])
+        )
 
     @property
     def url(self) -> str:
@@ -188,14 +193,17 @@ class ControlPlane(Access):
                 raise LocalClusterError(f"A cluster named {self.name} is running; end it first.")
             remove_tree(self.directory)
             self.directory.mkdir(parents=True, mode=0o700)
-            api, etcd, peer = free_ports(3)
-            addresses = Addresses("127.0.0.1", api, etcd, peer, "10.96.0.0/16")
-            self._files = ControlPlaneFiles(self.directory, programs, addresses, None, self._audit)
-            self._files.write()
-            described = {"profile": "control-plane", "version": self.version, "url": addresses.url}
-            (self.directory / "cluster.json").write_text(json.dumps(described))
-            self.supervised.start(self._files.control_plane(), attached=attached)
-        self._files.start_rest(self.supervised)
+            description.update(
+                self.directory,
+                profile="control-plane",
+                version=self.version,
+                programs=str(programs),
+                ports=free_ports(3),
+                audit=self._audit,
+            )
+            self.files.write()
+            self.supervised.start(self.files.control_plane(), attached=attached)
+        self.files.start_rest(self.supervised)
 
 
 def sweep(cache: Cache) -> None:

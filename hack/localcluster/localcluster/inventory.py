@@ -1,13 +1,14 @@
 """What the cache holds: running clusters, leftovers, images, disk; and giving all of it back."""
 
-import json
 from collections.abc import Iterator
 from pathlib import Path
 
+from localcluster import description
 from localcluster.cache import Cache, remove_tree
 from localcluster.cluster import Cluster
 from localcluster.commands import run
 from localcluster.imagestore import ImageStore
+from localcluster.prerequisites import require_root
 from localcluster.progress import say, step
 from localcluster.supervised import Supervised, lock_is_held
 
@@ -16,7 +17,7 @@ def status_lines(cache: Cache) -> Iterator[str]:
     """Describe everything there is, one thing a line."""
     for directory in cluster_directories(cache):
         state = "running" if lock_is_held(directory / "lock") else "left over (remove it with `down`)"
-        described = _described(directory)
+        described = description.read(directory)
         version = f"Kubernetes {described['version']}" if described else "image root"
         yield f"{directory.name}: {state}, {version}, {directory}"
     for tag, record in ImageStore(cache).records().items():
@@ -37,7 +38,7 @@ def end_all(cache: Cache) -> None:
     """End every cluster, control plane and image root of this cache."""
     for directory in cluster_directories(cache):
         say(f"ending {directory.name}")
-        if _described(directory).get("profile") == "node":
+        if description.read(directory).get("profile") == "node":
             Cluster(directory.name, cache=cache).down()
         else:
             Supervised(directory).stop(gracefully=False)
@@ -46,12 +47,8 @@ def end_all(cache: Cache) -> None:
 
 def clean(cache: Cache) -> None:
     """End everything and give the whole cache back."""
+    if cache.store.exists():
+        require_root("Removing images")
     end_all(cache)
     with step(f"removing {cache.root}"):
         remove_tree(cache.root)
-
-
-def _described(directory: Path) -> dict[str, object]:
-    path = directory / "cluster.json"
-    described: dict[str, object] = json.loads(path.read_text()) if path.exists() else {}
-    return described

@@ -88,3 +88,22 @@ def test_one_that_outlives_its_command_is_ended_by_name() -> None:
         ControlPlane("control-plane-detached-test").stop()
     assert running(pids) == []
     assert not plane.directory.exists()
+
+
+def test_up_twice_from_the_command_line_is_one_control_plane() -> None:
+    def localcluster(*words: str) -> str:
+        argv = [sys.executable, "-m", "localcluster", *words, "--profile=control-plane", "--name=cli-test"]
+        environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+        return subprocess.run(
+            argv, env=environment, stdout=subprocess.PIPE, text=True, check=True
+        ).stdout.strip()
+
+    try:
+        kubeconfig = Path(localcluster("up"))
+        pids = pids_of(kubeconfig.parent)
+        assert Path(localcluster("up")) == Path(localcluster("kubeconfig")) == kubeconfig
+        assert pids_of(kubeconfig.parent) == pids
+    finally:
+        localcluster("down")
+    assert running(pids) == []
+    assert not kubeconfig.parent.exists()
