@@ -151,9 +151,7 @@ def _explain_choice(value: Any, type_text: str, choices: list[Any]) -> str:
 
     near = get_close_matches(str(value).lower(), [str(c).lower() for c in choices], n=1, cutoff=0.6)
     meant = next((c for c in choices if near and str(c).lower() == near[0]), None)
-    listed = ", ".join(f"'{c}'" if isinstance(c, str) else str(c) for c in choices)
-    if len(choices) > 12:
-        listed = ", ".join(f"'{c}'" for c in choices[:8]) + f" or another of vLLM's {len(choices)}"
+    listed = _listed(choices)
     others = [m for m in members(type_text) if not m.startswith(("Literal[", "Enum["))]
     also = f" or {describe(' | '.join(others))}" if others else ""
     hint = f"; did you mean '{meant}'?" if isinstance(meant, str) else ""
@@ -177,7 +175,7 @@ def describe(type_text: str) -> str:
     words = []
     for member in members(type_text):
         if member.startswith(("Literal[", "Enum[")):
-            words.append(f"one of {', '.join(str(c) for c in choices_of(member))}")
+            words.append(f"one of {_listed(choices_of(member))}")
         elif member.startswith("list[") or member.startswith("set["):
             words.append("a list of " + _plural(member[member.index("[") + 1 : -1]))
         elif member.startswith(("dict[", "tuple[")):
@@ -185,6 +183,13 @@ def describe(type_text: str) -> str:
         else:
             words.append(_WORDS.get(member, "a mapping"))
     return " or ".join(dict.fromkeys(words))
+
+
+def _listed(choices: list[Any]) -> str:
+    """All choices, or the first of many."""
+    if len(choices) > 12:
+        return ", ".join(f"'{c}'" for c in choices[:8]) + f" or another of vLLM's {len(choices)}"
+    return ", ".join(f"'{c}'" if isinstance(c, str) else str(c) for c in choices)
 
 
 def _plural(type_text: str) -> str:

@@ -85,11 +85,24 @@ def parse(content: bytes, file: str) -> Iterator[Document]:
             start = Place(document.place("").line, 1)
             yield from _items(document)
     except yaml.MarkedYAMLError as error:
+        if (found := _json(text)) is not None:
+            yield from _items(Document(file, found))
+            return
         mark = error.problem_mark
         where = Place(mark.line + 1, mark.column + 1) if mark else start
         yield _unreadable(file, where, error.problem or error.context or "not YAML", text)
     except (yaml.YAMLError, _Refused, ValueError) as error:
         yield _unreadable(file, start, str(error), text)
+
+
+def _json(text: str) -> Any:
+    """The value of JSON that is not YAML: escaped surrogate pairs, tabs between members."""
+    if not text.lstrip().startswith("{"):
+        return None
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return None
 
 
 def _unreadable(file: str, where: Place, problem: str, text: str) -> Document:
@@ -127,18 +140,17 @@ _Loader.yaml_implicit_resolvers = {
     first: [(tag, regexp) for tag, regexp in resolvers if not tag.endswith((":timestamp", ":int", ":float"))]
     for first, resolvers in _Base.yaml_implicit_resolvers.items()
 }
-_Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:int",
-    re.compile(r"^[-+]?(0b[01_]+|0o?[0-7_]+|0x[0-9a-fA-F_]+|0|[1-9][0-9_]*)$"),
-    list("-+0123456789"),
-)
-_Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:float",
-    re.compile(
-        r"^([-+]?([0-9][0-9_]*\.?[0-9_]*|\.[0-9][0-9_]*)([eE][-+]?[0-9]+)?|[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN))$"
+#: Numbers as kubectl's parser knows them, with the characters they start with.
+NUMBERS: Final = (
+    ("tag:yaml.org,2002:int", r"[-+]?(0b[01_]+|0o?[0-7_]+|0x[0-9a-fA-F_]+|0|[1-9][0-9_]*)", "-+0123456789"),
+    (
+        "tag:yaml.org,2002:float",
+        r"[-+]?([0-9][0-9_]*\.?[0-9_]*|\.[0-9][0-9_]*)([eE][-+]?[0-9]+)?|[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)",
+        "-+0123456789.",
     ),
-    list("-+0123456789."),
 )
+for _tag, _pattern, _first in NUMBERS:
+    _Loader.add_implicit_resolver(_tag, re.compile(f"^({_pattern})$"), list(_first))
 
 
 @dataclass(slots=True)

@@ -1,5 +1,6 @@
 """The manifests that the operator would apply for a VLLMModel, as it would apply them."""
 
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any, Final
@@ -10,7 +11,7 @@ from vllm_operator.api.v1alpha1 import SpecInvalid, VLLMModel, parse_model
 from vllm_operator.desired.revision import Revision, SpecRejected, accept
 from vllm_operator.desired.state import build
 from vllm_operator.files import strict
-from vllm_operator.files.documents import Document
+from vllm_operator.files.documents import NUMBERS, Document
 from vllm_operator.settings import Settings
 
 #: Stands for the UID that the API server gives the VLLMModel: the only thing a file cannot tell.
@@ -78,3 +79,7 @@ def _text(dumper: yaml.SafeDumper, value: str) -> yaml.ScalarNode:
 
 
 _Dumper.add_representer(str, _text)
+# Quoted is all that kubectl's parser could take for a number or a boolean, though PyYAML's would not.
+for _tag, _pattern, _first in NUMBERS:
+    _Dumper.add_implicit_resolver(_tag, re.compile(f"^({_pattern})$"), list(_first))
+_Dumper.add_implicit_resolver("tag:yaml.org,2002:bool", re.compile("^[yYnN]$"), list("yYnN"))
