@@ -13,7 +13,8 @@ python3 "$(dirname "$0")/empty_library.py" torch/lib \
 echo 'import os, sys; sys.setdlopenflags(os.RTLD_LAZY)' > triton_cpu_lazy_binding.pth
 
 # Headers, static libraries, debug symbols, compilers' parts, tests.
-rm -rf torch/include torch/bin torch/share nvidia/cu13/include nvidia/cu13/bin bin include
+find torch/bin -type f ! -name torch_shm_manager -delete
+rm -rf torch/include torch/share nvidia/cu13/include nvidia/cu13/bin bin include
 rm -rf lib/*.a lib/*.dbg lib/libomptarget* lib/libur_* lib/clang
 rm -f nvidia/cu13/lib/*.a nvidia/cu13/lib/libnvperf* nvidia/cu13/lib/libcheckpoint* nvidia/cu13/lib/libpcsampling*
 find . -type d \( -name tests -o -name test \) -not -path './torch/*' -prune -exec rm -rf {} +

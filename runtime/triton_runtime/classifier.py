@@ -40,6 +40,9 @@ _LOUD_ANYWAY: Final = re.compile(r"Failed to initialize Python stub|NCCL WARN|Wa
 _ERROR: Final = re.compile(
     r"^(?P<type>(?:\w+\.)*\w*(?:Error|Exception|Interrupt|Exit))(?:: (?P<message>.*))?$"
 )
+_PYDANTIC: Final = re.compile(r"\d+ validation errors? for \w+$")
+#: The line after it is source code.
+_FRAME: Final = re.compile(r'File "[^"]*", line \d+')
 _GLOG_ERROR: Final = re.compile(r"^(?:\[?E\d{4} |error: )")
 
 
@@ -60,7 +63,7 @@ class Line:
     raw: str
     text: str
     quiet: bool
-    """Information or a warning: never a cause."""
+    """Information, a warning or the source code in a traceback: never a cause."""
 
 
 def classify(
@@ -98,7 +101,7 @@ def classify(
 
 def parse(text: str) -> list[Line]:
     """Lines without their logging prefixes; a traceback that was folded into one line is unfolded."""
-    found = []
+    found: list[Line] = []
     for raw in text.replace("\r", "\n").splitlines():
         level = ""
         rest = raw
@@ -107,9 +110,19 @@ def parse(text: str) -> list[Line]:
             rest = rest[match.end() :]
         quiet = level in _QUIET and not _LOUD_ANYWAY.search(rest)
         for part in rest.split("\\n"):
-            if part.strip():
-                found.append(Line(raw if part == rest else part, part.strip(), quiet))
-    return found
+            text = part.strip()
+            if text:
+                code = bool(found and _FRAME.match(found[-1].text)) or text.startswith("raise ")
+                found.append(Line(raw if part == rest else part, text, quiet or code))
+    return [_with_field(found[number : number + 3]) for number in range(len(found))]
+
+
+def _with_field(lines: Sequence[Line]) -> Line:
+    """pydantic tells on three lines which class refused which field why; here they are one."""
+    line = lines[0]
+    if len(lines) < 3 or not _PYDANTIC.search(line.text) or not lines[1].text.isidentifier():
+        return line
+    return Line(line.raw, f"{line.text}: {lines[1].text}: {lines[2].text}", line.quiet)
 
 
 def _by_signature(lines: Sequence[Line], *, served: bool) -> Classification | None:
@@ -158,6 +171,7 @@ def _crashed(lines: Sequence[Line], exit_code: int) -> Classification:
 
 def _sentence(line: str) -> str:
     """An error line without its type where the message stands alone."""
+    line = line.removeprefix("Value error, ").partition(" [type=")[0]
     match = _ERROR.match(line)
     if (
         match

@@ -71,6 +71,12 @@ SIGNATURES: Final[tuple[Signature, ...]] = (
     ),
     _of(
         _C,
+        "InvalidEngineArgs",
+        r"validation errors? for \w+: (?P<field>\w+): (?P<what>.*?)(?: \[type=|$)",
+        "engine argument {field}: {what}",
+    ),
+    _of(
+        _C,
         "MaxModelLenExceedsModel",
         r"User-specified max_model_len \((?P<asked>\d+)\) is greater\s+than the derived max_model_len"
         r" \((?:max_len_key=)?[\w.]*=?(?P<limit>\d+)",
@@ -139,6 +145,12 @@ SIGNATURES: Final[tuple[Signature, ...]] = (
     ),
     _of(_A, "ModelAccessDenied", r"Invalid user token|Invalid credentials in Authorization header"),
     _of(_A, "ModelAccessDenied", r"HfHubHTTPError: (?:401|403) "),
+    _of(
+        _A,
+        "ModelFilesMissing",
+        r"HFValidationError: Repo id must .*?'(?P<where>/[^']*)'",
+        "{where} is missing or is no folder",
+    ),
     _of(_A, "ModelRevisionNotFound", r"Revision Not Found for url|RevisionNotFoundError"),
     _of(
         _A,
@@ -183,7 +195,8 @@ SIGNATURES: Final[tuple[Signature, ...]] = (
     _of(
         _F,
         "DiskFull",
-        r"No space left on device(?!.*(?:/dev/shm|shared memory))|\(os error 28\)|Disk quota exceeded",
+        r"^(?!.*(?:/dev/shm|[Ss]hared memory)).*(?:No space left on device|\(os error 28\)|"
+        r"Disk quota exceeded)",
     ),
     _of(
         _F,
@@ -217,7 +230,8 @@ SIGNATURES: Final[tuple[Signature, ...]] = (
     _of(
         _F,
         "TokenizerInvalid",
-        r"Couldn't instantiate the backend tokenizer|data did not match any variant of untagged enum|"
+        r"Couldn't instantiate the backend tokenizer|KeyError: 'added_tokens'|"
+        r"data did not match any variant of untagged enum|"
         r"Exception: .*(?:expected|missing field|unknown variant).* at line \d+ column \d+",
     ),
     _of(
@@ -253,6 +267,14 @@ SIGNATURES: Final[tuple[Signature, ...]] = (
         r"World size \((?P<world>\d+)\) is larger than the number of available GPUs \((?P<has>\d+)\)",
         "the engine arguments need {world} GPUs, the pod has {has}",
     ),
+    _of(
+        _P,
+        "NotEnoughGPUs",
+        r"local_world_size \((?P<world>\d+)\) must be less than or equal to the number of visible devices"
+        r" \((?P<has>\d+)\)",
+        "the engine arguments need {world} GPUs, the pod has {has}",
+    ),
+    _of(_P, "NotEnoughGPUs", r"please ensure that world_size \(\d+\) is less than than max local gpu count"),
     _of(_P, "NotEnoughGPUs", r"CUDA error: invalid device ordinal"),
     _of(
         _P,
@@ -272,7 +294,7 @@ SIGNATURES: Final[tuple[Signature, ...]] = (
         _P,
         "UnsupportedGPU",
         r"Bfloat16 is only supported on GPUs with compute capability of at least (?P<need>[\d.]+)\."
-        r" Your (?P<gpu>.*?) GPU has compute capability (?P<has>[\d.]+)",
+        r" Your (?P<gpu>.*?) GPU has compute capability (?P<has>\d+\.\d+)",
         "bfloat16 needs compute capability {need}, the {gpu} has {has}",
         "set `spec.engineArgs.dtype` to half, or choose a node with another GPU",
     ),
@@ -313,7 +335,8 @@ SIGNATURES: Final[tuple[Signature, ...]] = (
     _of(
         _P,
         "BackendVersionMismatch",
-        r"TypeError: \S*(?:AsyncLLM|StatLogger|StatLoggerBase|LLMEngine|EngineClient|VllmStatLogger)\S*\(\)"
+        r"TypeError: \S*(?:AsyncLLM|build_async_engine_client|LLMEngine|EngineClient|StatLogger|"
+        r"FlashAttentionMetadata)\S*\(\)"
         r" (?:got an unexpected keyword argument|missing \d+ required)",
     ),
     _of(
@@ -344,7 +367,7 @@ SIGNATURES: Final[tuple[Signature, ...]] = (
     _of(
         _M,
         "KVCacheTooSmall",
-        r"To serve at least one request with the model.s max seq len \((?P<len>\d+)\),?"
+        r"To serve at least one request with the model(?:'s|s's) max seq len \((?P<len>\d+)\),?"
         r" \(?(?P<need>[\d.]+) GiB KV cache is needed, which is larger than the available KV cache memory"
         r" \((?P<has>[\d.]+) GiB\).*?estimated maximum model length is (?P<est>\d+)",
         "max_model_len {len} needs {need} GiB of KV cache, {has} GiB is there: enough for {est} tokens",
@@ -353,7 +376,7 @@ SIGNATURES: Final[tuple[Signature, ...]] = (
     _of(
         _M,
         "KVCacheTooSmall",
-        r"To serve at least one request with the model.s max seq len \((?P<len>\d+)\),?"
+        r"To serve at least one request with the model(?:'s|s's) max seq len \((?P<len>\d+)\),?"
         r" \(?(?P<need>[\d.]+) GiB KV cache is needed, which is larger than the available KV cache memory"
         r" \((?P<has>[\d.]+) GiB\)",
         "max_model_len {len} needs {need} GiB of KV cache, {has} GiB is there",
@@ -361,8 +384,8 @@ SIGNATURES: Final[tuple[Signature, ...]] = (
     _of(
         _M,
         "KVCacheTooSmall",
-        r"The model.s max seq len \((?P<len>\d+)\) is larger than the maximum number of tokens that can be"
-        r" stored in KV cache \((?P<est>\d+)\)",
+        r"The model(?:'s|s's) max seq len \((?P<len>\d+)\) is larger than the maximum number of tokens that"
+        r" can be stored in KV cache \((?P<est>\d+)\)",
         "max_model_len is {len}, the KV cache holds {est} tokens",
         "set `spec.engineArgs.max_model_len` to {est} or less, or raise `gpu_memory_utilization`",
     ),
@@ -397,7 +420,7 @@ SIGNATURES: Final[tuple[Signature, ...]] = (
     _of(
         _M,
         "SharedMemoryTooSmall",
-        r"Error while (?:creating|attaching to) shared memory segment|/dev/shm.*No space left on device|"
+        r"Error while creating shared memory segment|/dev/shm.*No space left on device|"
         r"No space left on device.*(?:/dev/shm|shared memory)|posix_fallocate failed",
     ),
     _of(_M, "HostOutOfMemory", r"DefaultCPUAllocator: (?:can't allocate|not enough) memory"),
