@@ -47,7 +47,7 @@ class Document:
     def place(self, path: str) -> Place:
         """Where `path` stands, or the closest field above it."""
         while path and path not in self.places:
-            path = re.sub(r"(\.[^.\[\]]*|\[\d+\]|^[^.\[\]]*)$", "", path)
+            path = path[: max(path.rfind("."), path.rfind("["), 0)]
         return self.places.get(path, Place(1, 1))
 
 

@@ -65,6 +65,8 @@ def test_places_fall_back_to_the_field_above() -> None:
     assert document.place("spec.env[1].name") == Place(4, 5)
     assert document.place("spec.env[7]") == Place(2, 3)
     assert document.place("spec.missing.deep") == Place(1, 1)
+    for hostile in ("a]", "]", "[", ".", "..[", "spec.\n]x", "\n"):
+        assert document.place(hostile) == Place(1, 1)
 
 
 def test_repeated_keys_are_reported() -> None:
