@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from triton_runtime.signatures import (
+    HARMLESS,
     HUNG,
     HUNG_REPEATS,
     RECOVERED,
@@ -129,7 +130,7 @@ def _by_signature(lines: Sequence[Line], *, served: bool) -> Classification | No
     candidates = [
         (number, line)
         for number, line in enumerate(lines)
-        if not line.quiet and not RECOVERED.search(line.text)
+        if not line.quiet and not RECOVERED.search(line.text) and not HARMLESS.search(line.text)
     ]
     for group in sorted({signature.group for signature in SIGNATURES}):
         if served and group not in WHILE_SERVING:
@@ -156,14 +157,10 @@ def _found(signature: Signature, match: re.Match[str], lines: Sequence[Line], nu
 
 def _crashed(lines: Sequence[Line], exit_code: int) -> Classification:
     """Nothing known: the first real error, not the ones that it caused."""
-    first = next(
-        (
-            line.text
-            for line in lines
-            if not line.quiet and _ERROR.match(line.text) and not WRAPPERS.search(line.text)
-        ),
-        None,
-    ) or next((line.text for line in lines if _GLOG_ERROR.match(line.raw)), None)
+    pointers = re.compile(f"{WRAPPERS.pattern}|{HARMLESS.pattern}")
+    own = [line for line in lines if not pointers.search(line.text)]
+    first = next((line.text for line in own if not line.quiet and _ERROR.match(line.text)), None)
+    first = first or next((line.text for line in own if _GLOG_ERROR.match(line.raw)), None)
     ended = f"signal {-exit_code}" if exit_code < 0 else f"exit code {exit_code}"
     detail = _sentence(first) if first else f"tritonserver ended with {ended}"
     return Classification("ContainerCrashed", detail[:_DETAIL_CHARACTERS], _last(lines))

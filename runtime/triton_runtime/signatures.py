@@ -205,6 +205,19 @@ SIGNATURES: Final[tuple[Signature, ...]] = (
         "{path} cannot be read by the container's user 1000",
     ),
     _of(_F, "ModelFilesUnreadable", r"PermissionError|Permission denied \(os error 13\)"),
+    _of(
+        _F,
+        "ModelFilesUnreadable",
+        # safetensors names a file that is there, but that this user may not open, in the same words.
+        r"No such file or directory: (?P<path>/\S+\.safetensors)",
+        "{path} cannot be opened: the container's user 1000 may not read it, or it is a link to nothing",
+    ),
+    _of(
+        _F,
+        "AdapterInvalid",
+        r"No such file or directory: '(?P<path>/adapters/[^']*)'",
+        "{path} is missing",
+    ),
     _of(_F, "WeightsCorrupt", r"SafetensorError: |Error while deserializing header: "),
     _of(_F, "WeightsCorrupt", r"PytorchStreamReader failed|invalid header or archive is corrupted"),
     _of(
@@ -256,7 +269,7 @@ SIGNATURES: Final[tuple[Signature, ...]] = (
     _of(
         _F,
         "ModelFilesMissing",
-        r"(?:FileNotFoundError: |No such file or directory: )\D*'(?P<where>/(?:source|adapters)[^']*)'",
+        r"(?:FileNotFoundError: |No such file or directory: )\D*'(?P<where>/source[^']*)'",
         "{where} is missing",
     ),
     _of(_F, "ModelFilesMissing", r"Following weights were not initialized from checkpoint"),
@@ -494,6 +507,9 @@ WRAPPERS: Final = re.compile(
     r"WorkerProc initialization failed|"
     r"CalledProcessError|cancelled|KeyboardInterrupt|SystemExit|EngineDeadError"
 )
+
+#: Errors that Triton prints on every machine without a GPU.
+HARMLESS: Final = re.compile(r"Failed to initialize NVML|CudaDriverHelper has not been initialized")
 
 #: Lines after which the program went on.
 RECOVERED: Final = re.compile(
