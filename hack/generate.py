@@ -16,6 +16,7 @@ GENERATORS: Final = (
     "vllm_operator.api.reference",
     "vllm_operator.desired.effects",
     "vllm_operator.status.reference",
+    "engineschemas.listing",
 )
 
 
