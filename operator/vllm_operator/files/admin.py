@@ -31,6 +31,12 @@ def load(file: str | None, vllm_version: str | None = None) -> Settings:
         raise SettingsInvalid(f"{file or '--vllm-version'}: {name}: {first['msg']}") from None
 
 
+def versions(settings: Settings) -> dict[str, str]:
+    """The administrator's pairs of image and vLLM version as a mapping."""
+    pairs = (pair.rpartition("=") for pair in settings.vllm_versions)
+    return {image: version for image, _, version in pairs}
+
+
 def _read(file: str) -> dict[str, Any]:
     try:
         content = yaml.safe_load(Path(file).read_text(encoding="utf-8"))

@@ -11,6 +11,7 @@ from vllm_operator.api.v1alpha1 import SpecInvalid, VLLMModel, parse_model
 from vllm_operator.desired import policy
 from vllm_operator.engineargs import schema
 from vllm_operator.files import strict
+from vllm_operator.files.admin import versions
 from vllm_operator.files.documents import Document, Place
 from vllm_operator.settings import Settings
 
@@ -76,12 +77,36 @@ def _judge(document: Document, settings: Settings) -> Iterator[Finding]:
         model = parse_model(_parseable(value))
     except SpecInvalid as invalid:
         yield from _problems(document, invalid.problems)
+        yield from _despite(document, settings, invalid.problems)
         return
     image = model.spec.runtime.image or settings.runtime_image
     yield from _problems(document, policy.problems(model, settings, image=image))
     for text in policy.warnings(model, settings, image=image):
         yield _finding(document, "warning", "Warning", text)
     yield from _probable(document, model, settings, image)
+
+
+def _despite(document: Document, settings: Settings, known: tuple[Problem, ...]) -> Iterator[Finding]:
+    """What is wrong with the engine arguments of a spec that the API server would refuse anyway."""
+    spec = document.value.get("spec")
+    arguments = spec.get("engineArgs") if isinstance(spec, dict) else None
+    if not isinstance(arguments, dict):
+        return
+    runtime = spec.get("runtime")
+    image = runtime.get("image") if isinstance(runtime, dict) else None
+    version = engineargs.version_of_image(
+        image if isinstance(image, str) else settings.runtime_image, versions(settings)
+    )
+    said = {_path(problem.message) for problem in known}
+    permitted = frozenset(settings.permitted_engine_args)
+    for problem in engineargs.check(arguments, vllm_version=version, permitted=permitted, hub_source=False):
+        if _path(problem.message) not in said:
+            yield _finding(document, "error", problem.reason, problem.message)
+
+
+def _path(message: str) -> str:
+    match = _PATH.match(message)
+    return match.group(1) if match else ""
 
 
 def _parseable(value: dict[str, Any]) -> dict[str, Any]:
@@ -127,9 +152,7 @@ def _repeated(document: Document, seen: dict[tuple[str, str], str]) -> Iterator[
 def _finding(
     document: Document, level: Literal["error", "warning"], reason: str, message: str, path: str | None = None
 ) -> Finding:
-    if path is None:
-        match = _PATH.match(message)
-        path = match.group(1) if match else ""
+    path = _path(message) if path is None else path
     metadata = document.value.get("metadata") if isinstance(document.value, dict) else None
     name = str(metadata.get("name", "")) if isinstance(metadata, dict) else ""
     return Finding(document.file, document.place(path), level, str(reason), _line(message), _line(name)[:64])

@@ -160,6 +160,12 @@ def test_a_missing_file_means_that_it_could_not_run(tmp_path: Path) -> None:
     assert (result.exit_code, "missing.yaml: No such file" in result.output) == (2, True)
 
 
+def test_engine_arguments_are_checked_beside_what_the_api_server_refuses() -> None:
+    text = GOOD.replace("spec: {", "spec: {replicas: '2', engineArgs: {max_model_len: 8k, dtype: fp16}, ")
+    paths = [line.split(": ")[2] for line in validate(text).output.splitlines()[:-1]]
+    assert paths == ["spec.engineArgs.max_model_len", "spec.replicas", "spec.engineArgs.dtype"]
+
+
 def test_a_list_and_generate_name() -> None:
     items: list[Any] = [
         {"apiVersion": "triton-vllm.dev/v1alpha1", "kind": "VLLMModel", "metadata": metadata,
