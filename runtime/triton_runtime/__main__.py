@@ -24,6 +24,12 @@ def main() -> int:
     except ConfigurationError as error:
         say(str(error))
         return EXIT_CRASHED
+    model_config = configuration.model_repository / configuration.model_name / "config.pbtxt"
+    if configuration.model_name and not model_config.is_file():
+        # Triton would start, serve nothing, and wait.
+        missing = Classification("ModelConfigMissing", f"there is no file {model_config}", "")
+        _last_words(configuration, missing, EXIT_CRASHED)
+        return EXIT_CRASHED
     with tempfile.TemporaryDirectory(prefix="triton-runtime-", ignore_cleanup_errors=True) as folder:
         state_file = Path(folder) / "engine-state.json"
         server = Server(

@@ -30,7 +30,11 @@ _LAST_LINES: Final = 20
 _PREFIX: Final = re.compile(
     r"^(?:\s*\((?P<process>[\w .=:-]*pid=\d+[^)]*)\)\s?"
     r"|(?P<level>DEBUG|INFO|WARNING|ERROR|CRITICAL) \d\d-\d\d \d\d:\d\d:\d\d(?:\.\d+)? \[?\S+:\d+\]\s?"
-    r"|\[?(?P<glog>[IWEF])\d{4} \d\d:\d\d:\d\d\.\d+ +\d+ \S+:\d+\] ?\"?"
+    r"|\[?(?P<glog>[IWEF])\d{4} \d\d:\d\d:\d\d\.\d+ +\d+ \S+:\d+\] *\"?"
+    # Triton's repetition of the backend's exception
+    r"|Failed to initialize Python stub(?: for auto-complete)?: "
+    r"|(?:ERROR: Failed to create instance|failed to load '[^']*' version \d+: [A-Z][a-z ]+): "
+    r"(?=\w+(?:Error|Exception|Invalid|Failed): )"
     r"|\[rank\d+\]:\s?"
     r"|\[\w+\.py:\d+\]\s?"
     r"|\[?\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d[.,\d]*Z?\]?\s)"
@@ -109,7 +113,9 @@ def parse(text: str) -> list[Line]:
         while (match := _PREFIX.match(rest)) is not None:
             level = match["level"] or match["glog"] or level
             rest = rest[match.end() :]
-        quiet = level in _QUIET and not _LOUD_ANYWAY.search(rest)
+        if level in tuple("IWEF"):
+            rest = rest.removesuffix('"')
+        quiet = level in _QUIET and not _LOUD_ANYWAY.search(raw)
         for part in rest.split("\\n"):
             text = part.strip()
             if text:

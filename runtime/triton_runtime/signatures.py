@@ -51,6 +51,7 @@ SIGNATURES: Final[tuple[Signature, ...]] = (
     # --- What the user wrote
     _of(_C, "ModelConfigMissing", r"'model\.json' containing vllm engine args must be provided in"),
     _of(_C, "ModelConfigMissing", r"vLLM Triton backend must be configured to use decoupled"),
+    _of(_C, "ModelConfigMissing", r"trying to change decoupled property"),
     _of(_C, "ModelConfigMissing", r"Poll failed for model directory"),
     _of(_C, "ModelConfigMissing", r"failed to poll model repository|failed to stat file /models"),
     _of(_C, "BackendMissing", r"unable to find backend library for backend '(?:vllm|python)'"),
@@ -502,7 +503,7 @@ HUNG_REPEATS: Final = 5
 #: Lines that only point at the cause.
 WRAPPERS: Final = re.compile(
     r"See root cause above|creating server: |failed to load all models|failed to load '.*' version|"
-    r"Failed to initialize Python stub|During handling of the above exception|The above exception was the|"
+    r"During handling of the above exception|The above exception was the|"
     r"EngineCore failed to start|EngineCore hit an exception|TritonModelException|"
     r"WorkerProc initialization failed|"
     r"CalledProcessError|cancelled|KeyboardInterrupt|SystemExit|EngineDeadError"

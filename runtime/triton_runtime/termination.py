@@ -1,6 +1,7 @@
 """The container's last words: why it ended, as JSON that fits into the pod's status."""
 
 import json
+import re
 from pathlib import Path
 from typing import Final
 
@@ -11,6 +12,8 @@ from triton_runtime.redaction import redact
 MESSAGE_BYTES: Final = 4096
 EXCERPT_BYTES: Final = 1024
 DETAIL_BYTES: Final = 1024
+#: Colours and other control characters, but not line breaks and tabs.
+_CONTROL: Final = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]|[\x00-\x08\x0b-\x1f\x7f]")
 
 
 def message(found: Classification, *, exit_code: int, triton: str, vllm: str) -> str:
@@ -36,7 +39,7 @@ def message(found: Classification, *, exit_code: int, triton: str, vllm: str) ->
 
 def shortened(text: str, limit: int) -> str:
     """At most `limit` bytes of UTF-8, cut at a character, with a mark where something was left out."""
-    data = text.encode("utf-8", errors="replace")
+    data = _CONTROL.sub("", text).encode("utf-8", errors="replace")
     if len(data) <= limit:
         return data.decode()
     mark = "…"

@@ -40,6 +40,8 @@ class Container:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         (folder / "server" / "bin").mkdir(parents=True)
+        (folder / "models" / "m").mkdir(parents=True)
+        (folder / "models" / "m" / "config.pbtxt").touch()
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             self.http_port = probe.getsockname()[1]
@@ -49,6 +51,7 @@ class Container:
             "TMPDIR": str(folder),
             "TRITON_VLLM_SERVER_ROOT": str(folder / "server"),
             "TRITON_VLLM_MODEL_NAME": "m",
+            "TRITON_VLLM_MODEL_REPOSITORY": str(folder / "models"),
             "TRITON_VLLM_DRAIN_DELAY_SECONDS": "0",
             "TRITON_VLLM_EXIT_TIMEOUT_SECONDS": "10",
             "TRITON_VLLM_TERMINATION_LOG": str(folder / "termination-log"),

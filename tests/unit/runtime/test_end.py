@@ -206,6 +206,15 @@ def test_missing_server_is_named(container: Container) -> None:
     assert "/nowhere/bin/tritonserver" in container.message["detail"]
 
 
+def test_missing_model_is_named(container: Container) -> None:
+    """Triton alone would start and serve nothing."""
+    container.start("time.sleep(600)", TRITON_VLLM_MODEL_NAME="other")
+    code, _, _ = container.end()
+    assert code == 1
+    assert container.message["reason"] == "ModelConfigMissing"
+    assert "other/config.pbtxt" in container.message["detail"]
+
+
 def test_bad_environment_is_named(container: Container) -> None:
     container.start("", TRITON_VLLM_LOG_LEVEL="loud")
     code, _, err = container.end()
