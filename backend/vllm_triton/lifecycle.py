@@ -12,7 +12,7 @@ from typing import Any
 
 import triton_python_backend_utils as pb_utils
 
-from . import configuration, health, log
+from . import configuration, health, log, state_file
 from .cancellation import CancellationPoller
 from .departure import DepartureWatch
 from .errors import Kind, RequestFailed, internal
@@ -50,7 +50,9 @@ class LoadedModel:
             self._watchdog.expect_end()
             raise
         self._poller = CancellationPoller(self._service.open, self._cancel)
-        self._departure = DepartureWatch(settings.name, settings.version, self._leave)
+        self._departure = DepartureWatch(
+            settings.name, settings.version, lambda: self._senders.open > 0, self._leave
+        )
         # What is loaded by now lives until the end: keep the garbage collector from walking it again.
         gc.collect()
         gc.freeze()
@@ -113,10 +115,14 @@ class LoadedModel:
         # Triton's objects must not be left to the interpreter's end, which comes after their memory's.
         gc.collect()
         self._watchdog.expect_end()
+        state_file.report_drained()
         log.info(f"model {self._settings.name} is stopped")
 
     def _leave(self) -> None:
         """Let requests in flight finish for the drain time, then end them."""
+        if self._service.engine.errored:
+            # A server that asks `is_ready` takes a dead engine for a model that leaves: all are answered.
+            return
         self._closing = True
         if not self._senders.wait_until_sent(self._settings.drain_seconds):
             log.warning(f"{self._senders.open} requests did not finish within the drain time, ending them")

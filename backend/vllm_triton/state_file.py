@@ -1,4 +1,4 @@
-"""Tells whoever supervises the server that the engine is dead, through a file that the environment names."""
+"""Tells whoever supervises the server how the engine is, through a file that the environment names."""
 
 from __future__ import annotations
 
@@ -9,11 +9,21 @@ VARIABLE = "TRITON_VLLM_ENGINE_STATE_FILE"
 
 
 def report_death(cause: str) -> None:
-    """Write the engine's state, at once and whole; without the variable there is nobody to tell."""
+    """Say that the engine is dead and why."""
+    _write({"state": "dead", "cause": cause})
+
+
+def report_drained() -> None:
+    """Say that every request is answered and the engine is stopped."""
+    _write({"state": "drained"})
+
+
+def _write(state: dict[str, str]) -> None:
+    """Write the state at once and whole; without the variable there is nobody to tell."""
     path = os.environ.get(VARIABLE)
     if not path:
         return
     temporary = f"{path}.{os.getpid()}"
     with open(temporary, "w", encoding="utf-8") as file:
-        json.dump({"state": "dead", "cause": cause}, file)
+        json.dump(state, file)
     os.replace(temporary, path)
