@@ -25,6 +25,8 @@ _SIGBUS: Final = 7
 _DETAIL_CHARACTERS: Final = 500
 _EXCERPT_LINES: Final = (2, 3)
 _LAST_LINES: Final = 20
+#: A cause stands at the beginning of its line; the rest of an endless one is only work.
+_LINE_CHARACTERS: Final = 4000
 
 #: "(EngineCore_DP0 pid=12) ", "ERROR 11-24 06:21:50 [core.py:12] ", "E1124 06:20:58.3 11 server.cc:241] "
 _PREFIX: Final = re.compile(
@@ -117,7 +119,7 @@ def parse(text: str) -> list[Line]:
             rest = rest.removesuffix('"')
         quiet = level in _QUIET and not _LOUD_ANYWAY.search(raw)
         for part in rest.split("\\n"):
-            text = part.strip()
+            text = part.strip()[:_LINE_CHARACTERS]
             if text:
                 code = bool(found and _FRAME.match(found[-1].text)) or text.startswith("raise ")
                 found.append(Line(raw if part == rest else part, text, quiet or code))

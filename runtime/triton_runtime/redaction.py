@@ -16,21 +16,21 @@ _RULES: Final[tuple[tuple[re.Pattern[str], str], ...]] = (
     (re.compile(r"(?i)\b(bearer|basic)\s+[A-Za-z0-9._~+/=-]{6,}"), rf"\1 {HIDDEN}"),
     (
         re.compile(
-            r"(?i)([\"']?[\w-]*(?:token|secret|password|passwd|api[_-]?key|access[_-]?key|credential|authorization)"
+            r"(?i)([\"']?\b[\w-]{0,40}(?:token|secret|password|passwd|api[_-]?key|access[_-]?key|credential|authorization)"
             r"[\"']?\s*[=:]\s*)([\"'])(?:(?!\2)[^\\]|\\.)+\2"
         ),
         rf"\1\2{HIDDEN}\2",
     ),
     (
         re.compile(
-            r"(?i)\b([\w-]*(?:_token|hf_token|secret|password|passwd|api[_-]?key|access[_-]?key)\s*=\s*)"
+            r"(?i)\b([\w-]{0,40}(?:_token|hf_token|secret|password|passwd|api[_-]?key|access[_-]?key)\s*=\s*)"
             r"[^\s\"',;)&\]}]+"
         ),
         rf"\1{HIDDEN}",
     ),
     (re.compile(r"(?i)(x-triton-vllm-admin=)\S+"), rf"\1{HIDDEN}"),
     # URLs: user and password, and signed query strings
-    (re.compile(r"(?i)\b([a-z][a-z0-9+.-]*://)[^\s/@\"']+@"), rf"\1{HIDDEN}@"),
+    (re.compile(r"(?i)\b([a-z][a-z0-9+.-]{0,20}://)[^\s/@\"']+@"), rf"\1{HIDDEN}@"),
     (re.compile(r"(?i)\b(https?://[^\s?\"'<>]+)\?[^\s\"'<>)]+"), rf"\1?{HIDDEN}"),
     # What users asked for: vLLM prints the request that was in flight when its engine died
     (

@@ -156,14 +156,14 @@ SIGNATURES: Final[tuple[Signature, ...]] = (
     _of(
         _A,
         "ModelRevisionNotFound",
-        r"(?P<revision>\S+) is not a valid git identifier \(branch name, tag name or commit id\)",
+        r"(?P<revision>\S{1,300}) is not a valid git identifier \(branch name, tag name or commit id\)",
         "the model has no revision {revision}",
     ),
     _of(_A, "ModelNotFound", r"Repository Not Found for url|RepositoryNotFoundError"),
     _of(
         _A,
         "ModelNotFound",
-        r"(?P<model>\S+) is not a local folder and is not a valid model identifier listed on",
+        r"(?P<model>\S{1,300}) is not a local folder and is not a valid model identifier listed on",
         "{model} is neither a folder nor a model on the hub that this pod may see",
     ),
     _of(_A, "ModelNotFound", r"HFValidationError: Repo id must (?:be|use)"),
@@ -251,7 +251,7 @@ SIGNATURES: Final[tuple[Signature, ...]] = (
     _of(
         _F,
         "ModelFilesMissing",
-        r"(?P<where>\S+) does not appear to have a file named (?P<file>[\w./-]+?)\.?(?: |$)",
+        r"(?P<where>\S{1,300}) does not appear to have a file named (?P<file>[\w./-]+?)\.?(?: |$)",
         "{where} has no file {file}",
     ),
     _of(
@@ -339,7 +339,7 @@ SIGNATURES: Final[tuple[Signature, ...]] = (
         r"model type `(?P<name>[^`]*)` but Transformers does not recognize this architecture",
         "this image's transformers does not know the model type {name}",
     ),
-    _of(_P, "UnsupportedArchitecture", r"\S+ has no vLLM implementation|is not compatible with vLLM"),
+    _of(_P, "UnsupportedArchitecture", r"has no vLLM implementation|is not compatible with vLLM"),
     _of(
         _P,
         "BackendVersionMismatch",

@@ -12,18 +12,21 @@ from triton_runtime.redaction import redact
 MESSAGE_BYTES: Final = 4096
 EXCERPT_BYTES: Final = 1024
 DETAIL_BYTES: Final = 1024
+#: More than that is never kept, so it need not be searched for secrets.
+_LONGEST: Final = 16 * 1024
 #: Colours and other control characters, but not line breaks and tabs.
 _CONTROL: Final = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]|[\x00-\x08\x0b-\x1f\x7f]")
 
 
 def message(found: Classification, *, exit_code: int, triton: str, vllm: str) -> str:
     """The JSON text, without secrets, small enough for the kubelet to keep whole."""
+    detail, excerpt = redact(found.detail[:_LONGEST]), redact(found.excerpt[:_LONGEST])
     excerpt_bytes = EXCERPT_BYTES
     while True:
         content = {
             "reason": found.reason,
-            "detail": shortened(redact(found.detail), DETAIL_BYTES),
-            "excerpt": shortened(redact(found.excerpt), excerpt_bytes),
+            "detail": shortened(detail, DETAIL_BYTES),
+            "excerpt": shortened(excerpt, excerpt_bytes),
             "triton": triton[:64],
             "vllm": vllm[:64],
             "exitCode": exit_code,

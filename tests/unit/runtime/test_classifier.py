@@ -5,11 +5,13 @@ went well and must prove nothing. "ours" are failures that we made ourselves on 
 """
 
 import re
+import time
 from pathlib import Path
 
 import pytest
 
 from triton_runtime.classifier import Classification, classify, parse
+from triton_runtime.output import TAIL_BYTES
 from triton_runtime.signatures import SIGNATURES
 from vllm_operator.api.conditions import Reason
 
@@ -165,3 +167,10 @@ def test_prefixes_are_taken_off() -> None:
     )
     assert not first.quiet
     assert second.text == "At:"
+
+
+@pytest.mark.parametrize("piece", ["x", "x ", "Error: ", "a.b", "(1/2 GiB)", "\\n", "\n"])
+def test_no_output_takes_long(piece: str) -> None:
+    started = time.monotonic()
+    of(piece * (TAIL_BYTES // len(piece)))
+    assert time.monotonic() - started < 10

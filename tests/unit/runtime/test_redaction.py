@@ -1,5 +1,7 @@
 """What may not leave the container: tokens of every form, credentials in URLs, users' words."""
 
+import time
+
 import pytest
 
 from triton_runtime.redaction import HIDDEN, redact
@@ -55,3 +57,10 @@ def test_the_cause_stays_readable(text: str) -> None:
 def test_redacting_twice_changes_nothing() -> None:
     text = "Bearer abcdefghij https://u:p@h/x?sig=1 prompt='x'"
     assert redact(redact(text)) == redact(text)
+
+
+def test_one_endless_line_is_no_work() -> None:
+    for text in ("x" * 200_000, "token" * 40_000, "a.b-" * 50_000, "'" * 200_000, "prompt='" * 20_000):
+        started = time.monotonic()
+        redact(text)
+        assert time.monotonic() - started < 5
