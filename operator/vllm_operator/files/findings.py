@@ -56,7 +56,8 @@ def examine(documents: Iterable[Document], settings: Settings) -> Report:
         if not strict.is_ours(document.value):
             continue
         report.models += 1
-        report.findings += _unique(_judge(document, settings))
+        found = _unique(_judge(document, settings))
+        report.findings += sorted(found, key=lambda finding: (finding.place.line, finding.place.column))
         report.findings += _repeated(document, seen)
     return report
 

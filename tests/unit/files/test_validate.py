@@ -163,7 +163,7 @@ def test_a_missing_file_means_that_it_could_not_run(tmp_path: Path) -> None:
 def test_engine_arguments_are_checked_beside_what_the_api_server_refuses() -> None:
     text = GOOD.replace("spec: {", "spec: {replicas: '2', engineArgs: {max_model_len: 8k, dtype: fp16}, ")
     paths = [line.split(": ")[2] for line in validate(text).output.splitlines()[:-1]]
-    assert paths == ["spec.engineArgs.max_model_len", "spec.replicas", "spec.engineArgs.dtype"]
+    assert paths == ["spec.replicas", "spec.engineArgs.max_model_len", "spec.engineArgs.dtype"]
 
 
 def test_a_list_and_generate_name() -> None:
