@@ -101,7 +101,7 @@ class Api:
     ) -> dict[str, Any]:
         """Any request; once more on a kept connection that the server has closed meanwhile."""
         target = f"{where}?{urlencode(query)}" if query else where
-        data = None if body is None else json.dumps(body)
+        data = None if body is None else _text(body).encode()
         headers = {"Authorization": f"Bearer {self._token}", "Content-Type": content_type}
         for attempt in (1, 2):
             try:
@@ -127,6 +127,12 @@ class Api:
             )
             self._local.connection = connection
         return connection
+
+
+def _text(body: Any) -> str:
+    """JSON that can be read as YAML, too: without surrogate pairs and bare control characters."""
+    plain = json.dumps(body, ensure_ascii=False)
+    return "".join(c if c.isprintable() else f"\\u{ord(c):04x}" if ord(c) < 0x10000 else c for c in plain)
 
 
 def path(plural: str, namespace: str = "", name: str = "", subresource: str = "") -> str:

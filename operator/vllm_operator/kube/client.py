@@ -16,6 +16,7 @@ from kubernetes.aio.client.rest import RESTClientObject
 
 from vllm_operator import __version__
 from vllm_operator.kube.resources import Resource, resource_of
+from vllm_operator.kube.yamltext import yaml_text
 from vllm_operator.telemetry import metrics
 
 _PAGE = 500
@@ -169,8 +170,9 @@ class KubeClient:
             obj["metadata"]["name"],
             subresource,
             query={"fieldManager": field_manager, "force": "true"},
-            body=obj,
-            content_type="application/apply-patch+yaml",
+            body=yaml_text(obj),
+            # With a parameter, or the client would write the body as JSON once more.
+            content_type="application/apply-patch+yaml; charset=utf-8",
         )
 
     async def patch_json(
