@@ -14,7 +14,7 @@ from typing import Final
 TRITON_MARGIN_SECONDS: Final = 12.0
 KILL_MARGIN_SECONDS: Final = 14.0
 #: With every request answered and the engine stopped, only idle HTTP connections hold tritonserver.
-DRAINED_SECONDS: Final = 2.0
+DRAINED_SECONDS: Final = 3.0
 #: A dead engine has nothing in flight; its last answers only have to leave the socket.
 DEAD_ENGINE_SECONDS: Final = 5.0
 

@@ -141,6 +141,7 @@ class Server:
         state = engine_state.read(self._state_file)
         if state.drained and not self._drained:
             self._drained = True
+            say("everything is answered")
             self._act(self._drain.drained(now))
         if self._dead_engine is not None or self._dead_stub:
             return
