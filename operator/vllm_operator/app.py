@@ -13,7 +13,7 @@ from typing import Any
 import kopf
 
 from vllm_operator.kube.apply import Applier
-from vllm_operator.kube.client import KubeClient
+from vllm_operator.kube.client import ApiError, CannotConnect, KubeClient
 from vllm_operator.kube.lease import Lease
 from vllm_operator.observed.store import Key, ObservedStore
 from vllm_operator.probe.prober import Prober
@@ -30,11 +30,18 @@ from vllm_operator.watch import configure, handlers
 _log = logs.get("app")
 
 
+class WatchesEnded(Exception):
+    """A watch was lost for good; the kubelet's restart is the way back."""
+
+
+#: Ends of the process whose message says it all: no API server, no right, no CRD, a port that is taken.
+EXPECTED_FAILURES = (ApiError, CannotConnect, WatchesEnded, OSError)
+
+
 async def run(settings: Settings) -> None:
     """Serve health, wait for the lease, operate until SIGTERM or SIGINT; any task that fails ends it all."""
     stop = asyncio.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    _stop_on_signals(stop)
     health = Health()
     async with serve(health, settings.http_port) as port, _background(health.beat()):
         _log.info("serving health and metrics", port=port)
@@ -81,7 +88,7 @@ async def _operate(settings: Settings, lease: Lease, stop: asyncio.Event) -> Non
                 for _ in range(settings.workers)
             ]
             listing = group.create_task(resync.run())
-            group.create_task(_watch(settings, store, queue, client, stop_watching))
+            group.create_task(_watch(settings, store, queue, client, stop, stop_watching))
             await stop.wait()
             _log.info("stopping")
             queue.close()
@@ -103,9 +110,11 @@ async def _watch(
     queue: WorkQueue[Key],
     client: KubeClient,
     stop: asyncio.Event,
+    stop_watching: asyncio.Event,
 ) -> None:
     """kopf, embedded. It raises when a watch is lost for good; otherwise it ends only when told to."""
-    await kopf.operator(
+    ours = asyncio.all_tasks()
+    tasks = await kopf.spawn_tasks(
         registry=handlers.registry(
             store=store,
             enqueue=lambda key, delay: queue.add(key, after=delay),
@@ -115,10 +124,17 @@ async def _watch(
         clusterwide=not settings.namespaces,
         namespaces=settings.namespaces,
         standalone=True,
-        stop_flag=stop,
+        stop_flag=stop_watching,
     )
-    if not stop.is_set():
-        raise RuntimeError("the watches ended by themselves")
+    _stop_on_signals(stop)  # kopf has just taken the signals for itself: it would end first, not last
+    await kopf.run_tasks(tasks, ignored=ours)
+    if not stop_watching.is_set():
+        raise WatchesEnded("the watches ended by themselves; the log above says why")
+
+
+def _stop_on_signals(stop: asyncio.Event) -> None:
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
 
 
 @contextlib.asynccontextmanager

@@ -55,9 +55,18 @@ def run() -> None:
     logs.configure(log_format=settings.log_format, level=settings.log_level)
     try:
         asyncio.run(app.run(settings))
-    except Exception:
-        logs.get("app").exception("the operator ends")
+    except Exception as error:
+        cause = _single_cause(error)
+        expected = isinstance(cause, app.EXPECTED_FAILURES)
+        logs.get("app").error("the operator ends", problem=str(cause), exc_info=None if expected else cause)
         sys.exit(1)
+
+
+def _single_cause(error: BaseException) -> BaseException:
+    """What went wrong, out of the groups that task groups wrap it in."""
+    while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
+        error = error.exceptions[0]
+    return error
 
 
 if __name__ == "__main__":
