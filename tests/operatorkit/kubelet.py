@@ -35,8 +35,12 @@ def ready(address: str) -> Status:
 
 def loading() -> Status:
     """The container runs, Triton's ports are still closed."""
-    container = {"ready": False, "started": False, "state": {"running": {"startedAt": _now()}}}
-    return lambda pod: _status(pod, "Running", container)
+
+    def status(pod: dict[str, Any]) -> dict[str, Any]:
+        container = {"ready": False, "started": False, "state": {"running": {"startedAt": _now()}}}
+        return _status(pod, "Running", container)
+
+    return status
 
 
 def waiting(reason: str, message: str) -> Status:
@@ -150,11 +154,13 @@ class Kubelet:
 def _status(
     pod: dict[str, Any], phase: str, container: dict[str, Any], *, ready: bool = False
 ) -> dict[str, Any]:
+    # A kubelet writes what is false when it first sees the pod, before any container starts.
+    since = None if ready else pod["metadata"]["creationTimestamp"]
     conditions = [
         _condition("PodScheduled", True),
         _condition("Initialized", True),
-        _condition("ContainersReady", ready),
-        _condition("Ready", ready),
+        _condition("ContainersReady", ready, since),
+        _condition("Ready", ready, since),
     ]
     statuses = [
         {"name": spec["name"], "image": spec["image"], "imageID": "", "restartCount": 0, **container}
@@ -163,8 +169,8 @@ def _status(
     return {"phase": phase, "conditions": conditions, "containerStatuses": statuses}
 
 
-def _condition(kind: str, true: bool) -> dict[str, str]:
-    return {"type": kind, "status": "True" if true else "False", "lastTransitionTime": _now()}
+def _condition(kind: str, true: bool, since: str | None = None) -> dict[str, str]:
+    return {"type": kind, "status": "True" if true else "False", "lastTransitionTime": since or _now()}
 
 
 def _now() -> str:

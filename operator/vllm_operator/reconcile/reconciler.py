@@ -35,7 +35,7 @@ from vllm_operator.telemetry import logs, metrics
 _log = logs.get("reconcile")
 
 #: No event tells when a foreign object leaves a name (the watches see only labelled objects).
-_NAME_CONFLICT_SECONDS = 20.0
+_NAME_CONFLICT_SECONDS = 10.0
 
 
 class Probes(Protocol):

@@ -1,0 +1,104 @@
+"""After convergence a resync writes nothing: six of them, of models in every kind of settled state."""
+
+from integration.conftest import StartOperator
+from localcluster.controlplane import ControlPlane
+from operatorkit.api import Api
+from operatorkit.kubelet import Kubelet, crashing, loading
+from operatorkit.models import Models
+from operatorkit.process import OperatorProcess
+from operatorkit.release import Release
+from operatorkit.waiting import wait_for
+
+_RESYNC_SECONDS = 5
+_RESYNCS = 6
+
+
+def _reconciles(operator: OperatorProcess) -> float:
+    """All that ended, whatever their result."""
+    lines = operator.get("/metrics")[1].splitlines()
+    return sum(float(line.split()[-1]) for line in lines if line.startswith("vllm_operator_reconcile_total"))
+
+
+def _settle(models: Models, api: Api, kubelet: Kubelet) -> int:
+    """Make models that come to rest in different states; returns how many."""
+    kubelet.behave(models.namespace, "crashes", crashing("no reason at all"))
+    kubelet.behave(models.namespace, "loads", loading())
+    taken = {"name": "taken", "namespace": models.namespace}
+    api.create("services", {"metadata": taken, "spec": {"ports": [{"port": 1}]}})
+    models.create("serves", replicas=2)
+    models.create("crashes")
+    models.create("loads")
+    models.create("taken")
+    models.create("sleeps", replicas=0)
+    models.create("is-wrong", engineArgs={"no_such_argument": 1})
+    models.create("does-not-fit", gpus={"count": 8}, engineArgs={"tensor_parallel_size": 8})
+    models.create("limits", resources={"limits": {"cpu": "1000m", "memory": "1024Mi"}})
+    models.wait_serving("serves")
+    models.wait_serving("limits")
+    models.wait_condition("crashes", "Ready", "False", "ContainerCrashed")
+    models.wait_condition("loads", "Ready", "Unknown", "LoadingModel")
+    models.wait_condition("taken", "Ready", "False", "NameConflict")
+    models.wait_condition("sleeps", "Ready", "True", "ScaledToZero")
+    models.wait_condition("is-wrong", "Stalled", "True", "InvalidEngineArgs")
+    models.wait_condition("does-not-fit", "Ready", "False", "Unschedulable")
+    models.edit("serves", engineArgs={"max_model_len": 99})
+    models.wait_serving("serves")
+    return 8
+
+
+def test_six_resyncs_write_nothing_but_the_lease(
+    control_plane: ControlPlane,
+    release: Release,
+    models: Models,
+    api: Api,
+    kubelet: Kubelet,
+    start_operator: StartOperator,
+) -> None:
+    operator = start_operator(RESYNC_SECONDS=str(_RESYNC_SECONDS))
+    count = _settle(models, api, kubelet)
+    audit = control_plane.audit
+
+    def writes(since: int) -> list[str]:
+        found = audit.writes(user=release.user, since=since)
+        return [event.what for event in found if event.resource != "leases"]
+
+    # The log does record a write of the operator's.
+    mark = audit.position()
+    api.merge("deployments", models.namespace, "sleeps", {"spec": {"replicas": 1}})
+    wait_for("the repair is in the audit log", lambda: any("deployments" in what for what in writes(mark)))
+    models.wait_condition("sleeps", "Ready", "True", "ScaledToZero")
+    wait_for("no pod of it is left", lambda: not models.pods("sleeps"))
+
+    def rested() -> bool:
+        nonlocal mark
+        quiet = writes(mark) == []
+        mark = audit.position()
+        return quiet
+
+    wait_for("the operator comes to rest", rested)
+    mark, before = audit.position(), _reconciles(operator)
+    wait_for(
+        f"{_RESYNCS} resyncs of {count} models",
+        lambda: _reconciles(operator) - before >= _RESYNCS * count,
+        seconds=_RESYNCS * _RESYNC_SECONDS * 2,
+    )
+    assert writes(mark) == []
+    reads = audit.events(user=release.user, verbs={"list"}, resource="pods", since=mark)
+    assert len(reads) >= _RESYNCS - 1, "each resync lists the children"
+    assert operator.terminate() == 0
+
+
+def test_a_restart_writes_nothing_but_the_lease(
+    control_plane: ControlPlane, release: Release, models: Models, start_operator: StartOperator
+) -> None:
+    """Runs on what the test above left: every state, converged."""
+    mark = control_plane.audit.position()
+    operator = start_operator(lead=False, POD_NAME="restarted")
+    operator.wait_until_leading()
+    wait_for("every model was reconciled", lambda: _reconciles(operator) >= 8)
+    models.wait_serving("serves")
+    writes = control_plane.audit.writes(user=release.user, since=mark)
+    # An Event's name says what it tells, so posting it again is refused: nothing is written.
+    assert [e.what for e in writes if e.resource != "leases" and e.code != 409] == []
+    available = models.condition("serves", "Available")
+    assert available["status"] == "True"
