@@ -56,8 +56,9 @@ def read_settings(args: Mapping[str, str], directory: Path) -> Settings:
 
 
 def _default_senders() -> int:
-    # More than two wait for the interpreter's lock more than they send (measured, docs/backend.md).
-    return 1 if (os.cpu_count() or 1) < 4 else 2
+    # More than three wait for the interpreter's lock more than they send (measured, docs/backend.md).
+    cores = os.cpu_count() or 1
+    return 1 if cores < 4 else 2 if cores < 8 else 3
 
 
 def _is_true(value: str) -> bool:

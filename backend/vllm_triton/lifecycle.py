@@ -6,6 +6,7 @@ import asyncio
 import gc
 import itertools
 import os
+import sys
 import threading
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,9 @@ from .supervision import Watchdog
 _SHUTDOWN = RequestFailed(Kind.UNAVAILABLE, "the model is being unloaded")
 _ENGINE_STOP_SECONDS = 2.0
 _FLUSH_SECONDS = 3.0
+# How long a thread may hold the interpreter while another waits. At the default of 5 ms a burst of arrivals
+# waits for the event loop again and again: 10 % fewer tokens/s at 64 in flight, measured.
+_SWITCH_SECONDS = 0.001
 
 
 class LoadedModel:
@@ -57,6 +61,7 @@ class LoadedModel:
         gc.collect()
         gc.freeze()
         gc.set_threshold(50_000, 20, 50)
+        sys.setswitchinterval(_SWITCH_SECONDS)
         log.info(f"model {settings.name} is ready (vLLM {self._vllm_version})")
 
     def _load(self, arguments: dict[str, Any]) -> None:
