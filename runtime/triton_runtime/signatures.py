@@ -117,7 +117,7 @@ SIGNATURES: Final[tuple[Signature, ...]] = (
         r"requires you to execute the (?:configuration|tokenizer|modeling|model) file",
     ),
     _of(_C, "TaskUnsupported", r"does not support '?(?:generate|embed|encode|classify|score)'? request"),
-    _of(_C, "TaskUnsupported", r"(?:This|The) model does not support (?:the )?'?--?(?:task|runner|convert)"),
+    _of(_C, "TaskUnsupported", r"(?:model|models) (?:does|do) not support `--(?:task|runner|convert) "),
     _of(
         _C,
         "TaskUnsupported",
