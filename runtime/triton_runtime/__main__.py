@@ -55,12 +55,12 @@ def container_exit_code(run: Run) -> int:
     """0 for an end that was asked for and went well; never 0 for one that nobody asked for."""
     if run.requested and run.while_loading:
         return 128 + signal.SIGTERM
+    if run.dead_engine is not None or run.dead_stub:
+        return EXIT_CRASHED
     if run.requested and run.drained:
         return 0
     if run.exit_code < 0:
         return 128 - run.exit_code
-    if run.dead_engine is not None or run.dead_stub:
-        return EXIT_CRASHED
     if run.requested:
         return run.exit_code
     return run.exit_code or EXIT_CRASHED
