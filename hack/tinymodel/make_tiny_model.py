@@ -1,8 +1,8 @@
 """Makes the model that tests and the demo serve: `make_tiny_model.py OUT_DIR`.
 
-A Llama with two layers learns the sentences of expected.json by heart, so that greedy decoding gives one known
-continuation for each prompt. Two LoRA adapters under OUT_DIR/adapters learn another ending of one of them.
-Needs torch and transformers (the triton-cpu image has both), one CPU core and well under a minute.
+A Llama with two layers learns the sentences of expected.json by heart, so that greedy decoding gives one
+known continuation for each prompt. Two LoRA adapters under OUT_DIR/adapters learn another ending of one of
+them. Needs torch and transformers (the triton-cpu image has both), one CPU core and well under a minute.
 Nothing is taken from the outside, and the result is checked before the program ends.
 """
 
