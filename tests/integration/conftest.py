@@ -7,14 +7,14 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
-import yaml
 
 from localcluster.controlplane import ControlPlane
 from localcluster.pytest_plugin import control_plane  # noqa: F401 - a fixture
-from operatorkit.api import Api, Refused
+from operatorkit.api import Api
 from operatorkit.kubelet import Kubelet, ready
 from operatorkit.models import Models
-from operatorkit.process import REPOSITORY, OperatorProcess
+from operatorkit.plane import connect
+from operatorkit.process import OperatorProcess
 from operatorkit.proxy import Proxy
 from operatorkit.release import Release
 from operatorkit.waiting import wait_for
@@ -27,23 +27,6 @@ StartOperator = Callable[..., OperatorProcess]
 def api(control_plane: ControlPlane) -> Api:  # noqa: F811
     """The administrator's client; the CRD is served."""
     return connect(control_plane)
-
-
-def connect(plane: ControlPlane) -> Api:
-    """An administrator's client of a control plane, with the committed CRD installed."""
-    administrator = plane.files.administrator()
-    client = Api(plane.url, administrator.token, str(plane.files.authority))
-    for file in sorted((REPOSITORY / "crds").glob("*.yaml")):
-        client.apply("customresourcedefinitions", yaml.safe_load(file.read_text()))
-
-    def served() -> bool:
-        try:
-            return client.list("vllmmodels") == []
-        except Refused:
-            return False
-
-    wait_for("VLLMModels are served", served)
-    return client
 
 
 @pytest.fixture(scope="session")

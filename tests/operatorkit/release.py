@@ -52,8 +52,9 @@ class Release:
 
     def settings(self, **overrides: str) -> dict[str, str]:
         """What the chart's Deployment sets; a test has no pod, so no downward API, and takes any port."""
+        versions = {"VLLM_VERSIONS": "registry.example/triton-vllm:*=0.32.0"}
         pod = {"LEASE_NAMESPACE": self.namespace, "POD_NAME": f"{self.account}-0", "HTTP_PORT": "0"}
-        return {**self._settings, **pod, **overrides}
+        return {**self._settings, **versions, **pod, **overrides}
 
 
 def _render(namespace: str, watch: tuple[str, ...]) -> list[dict[str, Any]]:

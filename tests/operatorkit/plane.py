@@ -1,0 +1,25 @@
+"""A control plane made ready for VLLMModels."""
+
+import yaml
+
+from localcluster.controlplane import ControlPlane
+from operatorkit.api import Api, Refused
+from operatorkit.process import REPOSITORY
+from operatorkit.waiting import wait_for
+
+
+def connect(plane: ControlPlane) -> Api:
+    """An administrator's client of a control plane, with the committed CRD installed."""
+    administrator = plane.files.administrator()
+    client = Api(plane.url, administrator.token, str(plane.files.authority))
+    for file in sorted((REPOSITORY / "crds").glob("*.yaml")):
+        client.apply("customresourcedefinitions", yaml.safe_load(file.read_text()))
+
+    def served() -> bool:
+        try:
+            return client.list("vllmmodels") == []
+        except Refused:
+            return False
+
+    wait_for("VLLMModels are served", served)
+    return client
