@@ -1,6 +1,6 @@
 """The ceiling: vLLM's engine with no server in front, driven by commands on standard input.
 
-Each command is a JSON line {"in_flight", "tokens", "requests", "stream", "words"}; each answer is one JSON line.
+Each command is a JSON line {"in_flight", "tokens", "requests", "stream", "words"}; each answer is one, too.
 """
 
 from __future__ import annotations
@@ -12,12 +12,12 @@ import sys
 import time
 from typing import Any
 
-WORDS = "def return import self class for in range print value index data None True False".split()
+WORDS = ("def", "return", "import", "self", "class", "for", "in", "range", "print", "value", "index", "data")
 
 
 def prompt(number: int, words: int) -> str:
     """Return the same kind of prompt as the load generator's."""
-    chosen = random.Random(number)  # noqa: S311
+    chosen = random.Random(number)
     return f"# {number}\n" + " ".join(chosen.choice(WORDS) for _ in range(words))
 
 
@@ -28,7 +28,7 @@ async def measure(engine: Any, command: dict[str, Any]) -> dict[str, float]:
 
     kind = RequestOutputKind.DELTA if command["stream"] else RequestOutputKind.FINAL_ONLY
     gate = asyncio.Semaphore(command["in_flight"])
-    base = random.randrange(1 << 30)  # noqa: S311
+    base = random.randrange(1 << 30)
 
     async def run(number: int) -> tuple[float, float, int]:
         async with gate:
@@ -38,7 +38,9 @@ async def measure(engine: Any, command: dict[str, Any]) -> dict[str, float]:
             params = SamplingParams(
                 temperature=0.0, max_tokens=command["tokens"], ignore_eos=True, output_kind=kind
             )
-            async for output in engine.generate(prompt(base + number, command["words"]), params, f"{base}-{number}"):
+            async for output in engine.generate(
+                prompt(base + number, command["words"]), params, f"{base}-{number}"
+            ):
                 first = first or time.perf_counter() - began
                 tokens += len(output.outputs[0].token_ids)
             return first, time.perf_counter() - began, tokens

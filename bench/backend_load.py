@@ -1,4 +1,4 @@
-"""Closed-loop clients for the backend's benchmarks: counts tokens as received, and the processor time it took."""
+"""Closed-loop clients for the backend's benchmarks: tokens as received, and the clients' own processor time."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ import grpc.aio
 import numpy as np
 from tritonclient.grpc import service_pb2, service_pb2_grpc
 
-WORDS = "def return import self class for in range print value index data None True False".split()
+WORDS = ("def", "return", "import", "self", "class", "for", "in", "range", "print", "value", "index", "data")
 
 
 @dataclass
@@ -36,20 +36,28 @@ class Load:
 
 def prompt(number: int, words: int) -> str:
     """Return a prompt of its own for every request, so that no prefix is shared."""
-    chosen = random.Random(number)  # noqa: S311
+    chosen = random.Random(number)
     return f"# {number}\n" + " ".join(chosen.choice(WORDS) for _ in range(words))
 
 
 def build_request(load: Load, number: int) -> Any:
     """Build the message that tritonclient would send."""
     request = service_pb2.ModelInferRequest(model_name=load.model, id=str(number))
-    parameters = {"temperature": 0.0, "max_tokens": load.tokens, "ignore_eos": True, **json.loads(load.parameters)}
+    parameters = {
+        "temperature": 0.0,
+        "max_tokens": load.tokens,
+        "ignore_eos": True,
+        **json.loads(load.parameters),
+    }
 
     def add(name: str, datatype: str, content: bytes) -> None:
         request.inputs.add(name=name, datatype=datatype, shape=[1])
         request.raw_input_contents.append(content)
 
-    for name, text in (("text_input", prompt(number, load.words)), ("sampling_parameters", json.dumps(parameters))):
+    for name, text in (
+        ("text_input", prompt(number, load.words)),
+        ("sampling_parameters", json.dumps(parameters)),
+    ):
         data = text.encode()
         add(name, "BYTES", len(data).to_bytes(4, "little") + data)
     add("stream", "BOOL", bytes([load.stream]))
@@ -88,7 +96,8 @@ async def one(stub: Any, load: Load, number: int) -> tuple[float, float, int, in
 async def worker(load: Load, base: int, in_flight: int, requests: int, start: Any, results: Any) -> None:
     """Keep `in_flight` requests going until `requests` are done."""
     channels = [
-        grpc.aio.insecure_channel(load.address, options=[("grpc.use_local_subchannel_pool", 1)]) for _ in range(2)
+        grpc.aio.insecure_channel(load.address, options=[("grpc.use_local_subchannel_pool", 1)])
+        for _ in range(2)
     ]
     stubs = [service_pb2_grpc.GRPCInferenceServiceStub(channel) for channel in channels]
     await asyncio.gather(*(channel.channel_ready() for channel in channels))
@@ -118,7 +127,14 @@ def run(load: Load) -> dict[str, float]:
     workers = [
         context.Process(
             target=entry,
-            args=(load, random.randrange(1 << 30), load.in_flight // load.processes, load.requests // load.processes, start, results),  # noqa: S311
+            args=(
+                load,
+                random.randrange(1 << 30),
+                load.in_flight // load.processes,
+                load.requests // load.processes,
+                start,
+                results,
+            ),
         )
         for _ in range(load.processes)
     ]
@@ -131,7 +147,9 @@ def run(load: Load) -> dict[str, float]:
     for process in workers:
         process.join()
     rows = [row for answer, _ in answers for row in answer]
-    gaps = np.concatenate([np.array(row[4]) for row in rows]) if load.stream and load.tokens > 1 else np.zeros(1)
+    gaps = (
+        np.concatenate([np.array(row[4]) for row in rows]) if load.stream and load.tokens > 1 else np.zeros(1)
+    )
     first = np.array([row[0] for row in rows])
     tokens = sum(row[3] for row in rows)
     return {

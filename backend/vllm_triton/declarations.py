@@ -28,7 +28,7 @@ class Declaration(NamedTuple):
 
 
 INPUTS = (
-    Declaration("text_input", "TYPE_STRING", (1,)),
+    Declaration("text_input", "TYPE_STRING", (1,), optional=False),
     Declaration("image", "TYPE_STRING", (-1,)),
     Declaration("stream", "TYPE_BOOL", (1,)),
     Declaration("sampling_parameters", "TYPE_STRING", (1,)),

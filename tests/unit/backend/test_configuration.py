@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import pytest
+
 from vllm_triton.configuration import (
     check_engine_arguments,
     choose_devices,

@@ -1,6 +1,7 @@
 """Parameters of a request, before vLLM sees them."""
 
 import pytest
+
 from vllm_triton.errors import Kind, RequestFailed
 from vllm_triton.requests import parse_bool
 from vllm_triton.sampling import check_names, normalise, split_options

