@@ -163,9 +163,9 @@ def _report(result: Result) -> str:
         return [f"| {what} | {number} | {number / count:.2f} |" for what, number in requests.most_common()]
 
     reconciles = result.requests_until_serving["get vllmmodels"]
-    writes = sum(
-        n for what, n in result.restart_requests.items() if what.split()[0] not in ("get", "list", "watch")
-    )
+    reads = ("get", "list", "watch")
+    writes = sum(n for what, n in result.restart_requests.items() if what.split()[0] not in reads)
+    idle = f"{result.idle_cpu_per_minute:.1f} s per minute"
     each = 1000 * result.cpu_seconds / count
     again = f"{result.restart_cpu_seconds:.1f} CPU s, {result.restart_resident_mib:.0f} MiB, {writes} writes"
     rows = {
@@ -182,9 +182,9 @@ def _report(result: Result) -> str:
     lines = [
         f"# {count} VLLMModels on the control-plane profile",
         "",
-        "Written by `make bench-operator`. One machine with 2 cores runs the API server, etcd, the controllers,",
-        "the scheduler, the load generator and the operator: times are upper bounds. CPU seconds and requests",
-        "are the operator's own.",
+        "Written by `make bench-operator`. Two cores run the API server, etcd, the controllers, the",
+        "scheduler, the load generator and the operator, so times are upper bounds. CPU seconds and",
+        "requests are the operator's own.",
         "",
         "| | |",
         "|---|---|",

@@ -1,4 +1,4 @@
-"""The operator under the chart's own roles: cluster-wide too, it needs all they give and asks for nothing else."""
+"""The operator under the chart's own roles, cluster-wide too: it needs all they give and asks for no more."""
 
 from collections.abc import Callable
 
