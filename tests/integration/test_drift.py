@@ -13,6 +13,7 @@ pytestmark = pytest.mark.usefixtures("operator")
 
 #: Fields that say what an object is, not when or by whom it was made.
 _VOLATILE = ("uid", "resourceVersion", "generation", "creationTimestamp", "managedFields", "annotations")
+_LIMIT_SECONDS = 30
 _KINDS = ("controllerrevisions", "configmaps", "services", "deployments")
 
 
@@ -41,7 +42,7 @@ def test_a_deleted_child_is_back(models: Models, name: str, api: Api, kind: str)
         new = [obj["metadata"]["uid"] for obj in models.children(name)[kind]]
         return len(new) == 1 and new[0] != child["metadata"]["uid"]
 
-    wait_for(f"the {kind} is back", back)
+    wait_for(f"the {kind} is back", back, _LIMIT_SECONDS)
     assert _all(models, name) == before
     models.wait_serving(name)
 
@@ -59,7 +60,7 @@ def test_all_children_deleted_at_once_are_back(models: Models, name: str, api: A
         new = {obj["metadata"]["uid"] for objects in children.values() for obj in objects}
         return all(len(objects) == 1 for objects in children.values()) and not new & old
 
-    wait_for("all of them are back", back)
+    wait_for("all of them are back", back, _LIMIT_SECONDS)
     assert _all(models, name) == before
     models.wait_serving(name)
 
@@ -107,7 +108,7 @@ def test_an_edited_child_is_mended(models: Models, name: str, api: Api, edit: st
         same = now is not None and now["metadata"]["uid"] == child["metadata"]["uid"]
         return same and _meant(now or {}) == before
 
-    wait_for(f"{edit} is as it was", mended)
+    wait_for(f"{edit} is as it was", mended, _LIMIT_SECONDS)
     models.wait_serving(name)
 
 

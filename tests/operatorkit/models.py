@@ -55,7 +55,7 @@ class Models:
         return {}
 
     def wait_condition(
-        self, name: str, kind: str, status: str, reason: str | None = None, *, seconds: float = 30
+        self, name: str, kind: str, status: str, reason: str | None = None, *, seconds: float = 60
     ) -> Mapping[str, str]:
         """Wait until a condition of the current generation has this status and reason."""
 
@@ -67,7 +67,7 @@ class Models:
         what = f"{kind} of {name} is {status}/{reason or '*'}"
         return wait_for(what, look, seconds, note=lambda: f"status: {self.get(name).get('status')}")
 
-    def wait_serving(self, name: str, seconds: float = 30) -> None:
+    def wait_serving(self, name: str, seconds: float = 60) -> None:
         """Wait until it is rolled out and answers inferences."""
         self.wait_condition(name, "Ready", "True", "Serving", seconds=seconds)
 

@@ -97,7 +97,7 @@ class OperatorProcess:
         """Whether this start of it has said that it leads."""
         return any(line.get("event") == "leading" for line in self.log())
 
-    def wait_until_leading(self, seconds: float = 40) -> None:
+    def wait_until_leading(self, seconds: float = 120) -> None:
         """Return when it has the lease."""
         wait_for("the operator leads", lambda: self.leads() or self.returncode() is not None, seconds)
         assert self.returncode() is None, f"the operator ended: {self.log_text()[-3000:]}"

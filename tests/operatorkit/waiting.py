@@ -9,7 +9,7 @@ T = TypeVar("T")
 _POLL_SECONDS = 0.1
 
 
-def wait_for(what: str, look: Callable[[], T], seconds: float = 30, *, note: Callable[[], str] = str) -> T:
+def wait_for(what: str, look: Callable[[], T], seconds: float = 60, *, note: Callable[[], str] = str) -> T:
     """Poll until `look` returns something true, and return that; fail with `what` and the note otherwise."""
     deadline = time.monotonic() + seconds
     while True:
