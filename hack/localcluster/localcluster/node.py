@@ -67,9 +67,25 @@ class NodeFiles:
             ["mount", "--make-rshared", "/"],
             ["mount", "-t", "tmpfs", "-o", "mode=755", "localcluster", "/run"],
             ["mount", "--bind", str(logs), "/var/log"],
+            *self._own_var_lib(),
             ["ip", "link", "set", "lo", "up"],
             ["sh", "-c", "echo 1 > /proc/sys/net/ipv4/ip_forward"],
         ]
+
+    def _own_var_lib(self) -> list[list[str]]:
+        """Keep /var/lib to the node: the kubelet's and libcni's folders in there have fixed names."""
+        upper, work, kept = "/run/var-lib/upper", "/run/var-lib/work", "/run/var-lib/cache"
+        options = f"lowerdir=/var/lib,upperdir={upper},workdir={work}"
+        commands = [
+            ["mkdir", "-p", upper, work, kept],
+            ["mount", "-t", "overlay", "-o", options, "localcluster", "/var/lib"],
+        ]
+        cache = self.directory.parent.parent
+        if not cache.is_relative_to("/var/lib"):
+            return commands
+        # Overlay mounts cannot be stacked as the containers' own need it: the cache stays what it is.
+        keep, put_back = ["mount", "--rbind", str(cache), kept], ["mount", "--rbind", kept, str(cache)]
+        return [commands[0], keep, commands[1], put_back]
 
     def programs(self) -> list[Program]:
         """Containerd starts at once; kubelet and kube-proxy when there is an API server."""

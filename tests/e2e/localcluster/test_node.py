@@ -73,7 +73,7 @@ def test_nothing_is_left_after_a_sigkill_of_everything(before: Traces) -> None:
     cluster = Cluster(NAME).up()
     start_pod(cluster, "one")
     everything = [cluster.supervised.pid, *cluster.supervised.inhabitants()]
-    assert len(everything) > 10
+    assert len(everything) >= 10
     for pid in everything:
         try:
             os.kill(pid, signal.SIGKILL)

@@ -55,8 +55,13 @@ def traces(name: str) -> Traces:
         routes=frozenset(route["dst"] for route in json.loads(_output("ip", "-j", "-4", "route"))),
         packet_filter=_output("nft", "list", "ruleset"),
         groups=frozenset(str(group) for group in cgroups.existing(Cluster(name).cgroup)),
-        files=frozenset(path for path in [*PLACES_OF_OTHERS, str(directory)] if os.path.exists(path)),
+        files=frozenset(_files(str(directory))),
     )
+
+
+def _files(directory: str) -> list[str]:
+    there = [path for path in [*PLACES_OF_OTHERS, directory] if os.path.exists(path)]
+    return [*there, *(str(path) for place in there if place != directory for path in Path(place).rglob("*"))]
 
 
 def _processes(directory: str) -> list[str]:
