@@ -78,8 +78,11 @@ def _brings(
 
 
 def _children(model: VLLMModel, revision: Revision) -> str:
-    """The children's manifests; the ControllerRevision holds the same once more and is left out."""
-    return render.as_yaml(render.objects(model, revision)[1:])
+    """The children's manifests; the ControllerRevision holds the same once more and is left out.
+
+    Keys are sorted: a revision that comes from the API server has them in another order.
+    """
+    return render.as_yaml(render.objects(model, revision)[1:], sort_keys=True)
 
 
 def _unified(old: str, new: str) -> Iterator[str]:

@@ -60,9 +60,9 @@ def objects(model: VLLMModel, revision: Revision, number: int = 1) -> list[dict[
     return [revision.to_object(model.identity, number), *children]
 
 
-def as_yaml(values: Iterable[Mapping[str, Any]]) -> str:
+def as_yaml(values: Iterable[Mapping[str, Any]], *, sort_keys: bool = False) -> str:
     """A stream of documents that reads back as exactly these values."""
-    return yaml.dump_all(values, Dumper=_Dumper, sort_keys=False, explicit_start=True, width=110)
+    return yaml.dump_all(values, Dumper=_Dumper, sort_keys=sort_keys, explicit_start=True, width=110)
 
 
 class _Dumper(yaml.SafeDumper):

@@ -1,6 +1,7 @@
 """`vllm-operator plan --against DIR`: what changes, and which pods restart."""
 # ruff: noqa: E501
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ from click.testing import CliRunner, Result
 from unit.builders import SETTINGS, a_model
 from vllm_operator.cli import main
 from vllm_operator.desired.effects import Restart
-from vllm_operator.desired.revision import accept
+from vllm_operator.desired.revision import Revision, accept
 from vllm_operator.files.plan import changed
 
 BASE: dict[str, Any] = {
@@ -104,6 +105,14 @@ def test_an_image_that_comes_along_is_named() -> None:
     assert rolled.brings == (
         "the administrator's image, now 'registry.example.com/triton:2'; the pods run 'registry.example.com/triton:1'",
     )
+
+
+def test_a_revision_from_the_api_server_with_its_keys_sorted_is_no_change() -> None:
+    model = a_model().parsed()
+    revision = accept(model, SETTINGS, current=None)
+    stored = json.loads(json.dumps(revision.to_object(model.identity, 1), sort_keys=True))
+    plan = changed(model, model, SETTINGS, Revision.from_object(stored), live=True)
+    assert (plan.changes, plan.restarts, plan.diff) == ((), False, "")
 
 
 def test_replicas_that_the_file_does_not_give_stay_as_an_autoscaler_set_them() -> None:
