@@ -115,6 +115,11 @@ def map_list(*keys: str) -> dict[str, Any]:
     return schema_extra(list_type="map", list_map_keys=list(keys))
 
 
+def one_of(model: Model, names: tuple[str, ...]) -> int:
+    """How many of these members the model has."""
+    return sum(getattr(model, name) is not None for name in names)
+
+
 _QUANTITY = re.compile(r"([+-]?(?:\d+\.?\d*|\.\d+))([KMGTPE]i|[numkMGTPE]|[eE][+-]?\d+)?", re.ASCII)
 _SUFFIX: Final[Mapping[str, Decimal]] = (
     {"": Decimal(1), "n": Decimal("1e-9"), "u": Decimal("1e-6"), "m": Decimal("1e-3"), "k": Decimal(1000)}

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from copy import deepcopy
 from typing import Any, Final
 
-from vllm_operator.api.spec import Rollout
+from vllm_operator.api.runtime import Rollout
 from vllm_operator.api.v1alpha1 import ModelIdentity
 from vllm_operator.desired.metadata import metadata, selector
 from vllm_operator.desired.pod import REPOSITORY_VOLUME

@@ -4,7 +4,9 @@ from typing import Any, Final
 
 from vllm_operator.api.base import quantity
 from vllm_operator.api.meta import GRPC_PORT, HTTP_PORT, METRICS_PORT
-from vllm_operator.api.spec import Resources, Source, VLLMModelSpec
+from vllm_operator.api.resources import Resources
+from vllm_operator.api.source import Source
+from vllm_operator.api.spec import VLLMModelSpec
 from vllm_operator.desired.metadata import pod_labels, selector
 from vllm_operator.desired.repository import ADAPTERS, ADAPTERS_PATH, PATHS, SOURCE_PATH
 

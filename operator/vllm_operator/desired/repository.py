@@ -4,7 +4,8 @@ import json
 from collections.abc import Mapping
 from typing import Any, Final
 
-from vllm_operator.api.spec import Source, VLLMModelSpec
+from vllm_operator.api.source import Source
+from vllm_operator.api.spec import VLLMModelSpec
 from vllm_operator.desired.metadata import canonical
 
 SOURCE_PATH: Final = "/source"

@@ -11,7 +11,8 @@ from typing import Any, Final, Literal
 
 from vllm_operator.api.conditions import Problem
 from vllm_operator.api.meta import GROUP
-from vllm_operator.api.spec import Source, VLLMModelSpec
+from vllm_operator.api.source import Source
+from vllm_operator.api.spec import VLLMModelSpec
 from vllm_operator.api.v1alpha1 import ModelIdentity, VLLMModel
 from vllm_operator.desired import deployment, pod, policy, repository
 from vllm_operator.desired.metadata import canonical, digest, metadata

@@ -3,7 +3,7 @@
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from unit.builders import a_model
@@ -60,7 +60,7 @@ def test_rules_over_several_fields() -> None:
 
 
 @given(spec=JSON)
-@settings(deadline=None)
+@settings(deadline=None, suppress_health_check=list(HealthCheck))
 def test_any_json_is_parsed_or_refused(spec: Any) -> None:
     obj = {"metadata": {"name": "m", "namespace": "n", "uid": "u", "generation": 1}, "spec": spec}
     ModelIdentity.of(obj)
@@ -69,7 +69,7 @@ def test_any_json_is_parsed_or_refused(spec: Any) -> None:
 
 
 @given(spec=SPECS, place=st.integers(0, 1000), junk=JSON)
-@settings(deadline=None, max_examples=300)
+@settings(deadline=None, max_examples=200, suppress_health_check=list(HealthCheck))
 def test_a_mutated_spec_is_parsed_or_refused(spec: dict[str, Any], place: int, junk: Any) -> None:
     places: list[tuple[Any, Any]] = []
 

@@ -15,7 +15,7 @@ from vllm_operator.desired.effects import Restart, changes
 from vllm_operator.desired.revision import Revision, accept
 from vllm_operator.desired.state import build
 
-RELAXED = settings(deadline=None, max_examples=150, suppress_health_check=[HealthCheck.too_slow])
+RELAXED = settings(deadline=None, max_examples=100, suppress_health_check=list(HealthCheck))
 
 
 @given(name=NAMES, spec=SPECS)
@@ -38,7 +38,7 @@ def test_every_valid_spec_builds(name: str, spec: dict[str, Any]) -> None:
 
 
 @given(spec=SPECS)
-@settings(parent=RELAXED, max_examples=40)
+@settings(parent=RELAXED, max_examples=25)
 def test_every_valid_spec_makes_valid_kubernetes_objects(spec: dict[str, Any]) -> None:
     model = a_model().with_spec(**spec)
     for obj in model.built().objects:
