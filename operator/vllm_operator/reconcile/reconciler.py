@@ -279,9 +279,7 @@ def _condition(status: Mapping[str, Any], kind: str) -> Mapping[str, Any]:
 
 
 def _name_conflict(error: NameTaken) -> Problem:
-    message = (
-        f"{describe(error.live)} exists and does not belong to this VLLMModel; it is left as it is"
-    )
+    message = f"{describe(error.live)} exists and does not belong to this VLLMModel; it is left as it is"
     return Problem(Reason.NAME_CONFLICT, message, stalled=False)
 
 
