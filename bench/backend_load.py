@@ -1,4 +1,4 @@
-"""Closed-loop clients for the backend's benchmarks: tokens as received, and the clients' own processor time."""
+"""Closed-loop clients for the backend's benchmarks: tokens as received, and the clients' processor time."""
 
 from __future__ import annotations
 

@@ -20,7 +20,7 @@ from vllm.lora.request import LoRARequest
 from vllm.pooling_params import PoolingParams
 from vllm.renderers.inputs.preprocess import parse_model_prompt
 from vllm.renderers.params import ChatParams
-from vllm.sampling_params import RequestOutputKind, SamplingParams
+from vllm.sampling_params import RequestOutputKind, SamplingParams, StructuredOutputsParams
 from vllm.usage.usage_lib import UsageContext
 from vllm.v1.engine.async_llm import AsyncLLM
 from vllm.v1.engine.exceptions import EngineDeadError
@@ -37,6 +37,9 @@ SAMPLING_NAMES: frozenset[str] = frozenset(
     field.name
     for field in msgspec.structs.fields(SamplingParams)
     if not field.name.startswith("_") and field.name not in _NOT_FOR_CLIENTS
+)
+STRUCTURED_OUTPUTS_NAMES: frozenset[str] = frozenset(
+    field.name for field in dataclasses.fields(StructuredOutputsParams) if field.init
 )
 
 Sink = Callable[[Any], None]

@@ -55,12 +55,15 @@ def unknown_name(what: str, name: str, known: Collection[str]) -> str:
     return f"unknown {what} '{name}'" + (f" (did you mean '{near[0]}'?)" if near else "")
 
 
-def normalise(sampling: dict[str, Any]) -> dict[str, Any]:
-    """Accept what clients send as text because their transport only carries scalars."""
+def normalise(sampling: dict[str, Any], constraints: Collection[str]) -> dict[str, Any]:
+    """Accept what clients send as text because their transport only carries scalars.
+
+    `constraints` are the names that `structured_outputs` may hold.
+    """
     out = dict(sampling)
     structured = out.get("structured_outputs")
     if structured is not None:
-        out["structured_outputs"] = _structured_outputs(structured)
+        out["structured_outputs"] = _structured_outputs(structured, constraints)
     for name in ("stop_token_ids", "allowed_token_ids", "logit_bias", "bad_words"):
         if isinstance(out.get(name), str):
             out[name] = _json_value(name, out[name])
@@ -76,13 +79,17 @@ def normalise(sampling: dict[str, Any]) -> dict[str, Any]:
     return out
 
 
-def _structured_outputs(value: Any) -> dict[str, Any]:
+def _structured_outputs(value: Any, known: Collection[str]) -> dict[str, Any]:
     """Take the constraint as an object or its JSON text; private keys copied from vLLM's are dropped."""
     if isinstance(value, str):
         value = _json_value("structured_outputs", value)
     if not isinstance(value, dict):
         raise invalid("`structured_outputs` must be a JSON object or the text of one.")
-    return {key: item for key, item in value.items() if not key.startswith("_") and item is not None}
+    public = {key: item for key, item in value.items() if not key.startswith("_")}
+    unknown = [unknown_name("key of structured_outputs", key, known) for key in public if key not in known]
+    if unknown:
+        raise invalid("; ".join(unknown) + ".")
+    return {key: item for key, item in public.items() if item is not None}
 
 
 def _json_value(name: str, text: str) -> Any:

@@ -103,7 +103,9 @@ class Service:
         template_arguments = values.pop("chat_template_kwargs", None)
         check_names(values, vllm_engine.SAMPLING_NAMES)
         params = vllm_engine.sampling_params(
-            normalise(values), stream=asked.stream, cumulative_logprob=asked.outputs.cumulative_logprob
+            normalise(values, vllm_engine.STRUCTURED_OUTPUTS_NAMES),
+            stream=asked.stream,
+            cumulative_logprob=asked.outputs.cumulative_logprob,
         )
         stream.outputs = asked.outputs
         stream.streaming = asked.stream

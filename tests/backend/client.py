@@ -87,6 +87,17 @@ class Client:
         assert answer.error is None, answer.error
         return answer.text
 
+    def kind_of_error(self, **values: Any) -> str:
+        """The gRPC status of a request that fails, which Triton sends where a client asks for it."""
+        client = grpcclient.InferenceServerClient(self.address)
+        found: queue.Queue[Any] = queue.Queue()
+        client.start_stream(lambda result, error: found.put(error), headers={"triton_grpc_error": "true"})
+        client.async_stream_infer(self.model, tensors(**values))
+        error = found.get(timeout=60)
+        client.stop_stream(cancel_requests=True)
+        client.close()
+        return "OK" if error is None else str(error.status())
+
     def info(self) -> dict[str, Any]:
         """What the backend says of itself."""
         return dict(self.ask(backend_info_request=True).document("backend_info"))

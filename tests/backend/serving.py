@@ -101,6 +101,21 @@ def eventually(check: Callable[[], Any], seconds: float, what: str) -> Any:
         time.sleep(0.05)
 
 
+def _running() -> Iterator[tuple[int, int, str]]:
+    """The id, process group and command line or name of every process that is not a zombie."""
+    for entry in Path("/proc").iterdir():
+        if not entry.name.isdigit():
+            continue
+        try:
+            name, _, rest = (entry / "stat").read_text().rpartition(")")
+            command = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode()
+        except OSError:
+            continue
+        state, _, group, *_ = rest.split()
+        if state not in "ZX":
+            yield int(entry.name), int(group), command or name
+
+
 class Installation:
     """Where tritonserver, vLLM and the tiny model are: `path` is the root as this process sees it."""
 
@@ -220,6 +235,7 @@ class Server:
         self.log_path = self.outside / "log"
         self.state_path = self.outside / "state.json"
         self._status = self.outside / "status"
+        self._groups: set[int] = set()
         command = [
             *where.command(),
             f"--model-repository={self.inside}/models",
@@ -283,18 +299,24 @@ class Server:
         return int(self._status.read_text()) if self._status.exists() else None
 
     def processes(self) -> dict[int, str]:
-        """Everything that descends from the server, by process id: the environment is inherited."""
+        """Everything that descends from the server, by process id.
+
+        The environment is inherited, but vLLM's processes write their titles over it: those are known by
+        the process group that the stub leads.
+        """
         found = {}
         needle = f"{MARK}={self.mark}".encode()
-        for entry in Path("/proc").iterdir():
+        everything = list(_running())
+        for pid, group, command in everything:
             try:
-                if entry.name.isdigit() and needle in (entry / "environ").read_bytes():
-                    state = (entry / "stat").read_text().rpartition(")")[2].split()[0]
-                    command = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode()
-                    if state not in "ZX" and "SUPERVISOR" not in command and "os.wait()" not in command:
-                        found[int(entry.name)] = command
+                marked = needle in Path(f"/proc/{pid}/environ").read_bytes()
             except OSError:
                 continue
+            if marked and "os.wait()" not in command:
+                found[pid] = command
+                if pid == group and "triton_python_backend_stub" in command:
+                    self._groups.add(group)
+        found |= {pid: command for pid, group, command in everything if group in self._groups}
         return found
 
     def pid_of(self, part: str) -> int:

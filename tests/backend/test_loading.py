@@ -48,7 +48,7 @@ output [ { name: "text_output" data_type: TYPE_STRING dims: [ -1 ] } ]
         for one, names in ((server, set(MODELS)), (plain, {"not-decoupled"})):
             eventually(lambda s=one: "Started HTTPService" in s.log(), 200, "the server is up without models")
             for name in names:
-                assert one.get(f"/v2/models/{name}/ready") == 400
+                eventually(lambda s=one, n=name: s.get(f"/v2/models/{n}/ready") == 400, 10, "it answers")
             eventually(
                 lambda s=one: not [c for c in s.processes().values() if "EngineCore" in c],
                 10,
