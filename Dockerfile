@@ -99,7 +99,8 @@ RUN --mount=type=bind,from=locks,target=/locks \
     && chmod 755 $root/bin/tritonserver $root/backends/python/triton_python_backend_stub \
     && echo 2.51.0 > $root/TRITON_VERSION
 
-FROM slim AS triton-cpu
+# Without anything of ours: a change of ours makes no model anew.
+FROM slim AS triton-cpu-base
 COPY --from=tritonserver /opt/tritonserver /opt/tritonserver
 RUN --mount=type=bind,from=locks,target=/locks \
     --mount=type=bind,from=tools,source=/opt/tools,target=/opt/tools \
@@ -110,10 +111,12 @@ RUN --mount=type=bind,from=locks,target=/locks \
     && /opt/tools/bin/uv.sh pip install --quiet --no-deps --require-hashes --target $packages \
         -r /locks/triton-cpu.lock \
     && sh /locks/trim.sh $packages \
-    && python3 -m compileall -q -j 0 /usr/lib/python3.11 $packages > /dev/null || true; \
-    rm -rf /root/.cache/pip /tmp/* \
+    && { python3 -m compileall -q -j 0 /usr/lib/python3.11 $packages > /dev/null || true; } \
+    && rm -rf /tmp/* \
     && echo 'triton:x:1000:1000::/cache/home:/usr/sbin/nologin' >> /etc/passwd \
     && echo 'triton:x:1000:' >> /etc/group
+
+FROM triton-cpu-base AS triton-cpu
 COPY runtime/triton_runtime /opt/triton-runtime/triton_runtime
 COPY backend/model.py /opt/tritonserver/backends/vllm/model.py
 COPY backend/vllm_triton /opt/tritonserver/backends/vllm/vllm_triton
@@ -147,8 +150,7 @@ ENTRYPOINT ["python3", "-P", "-m", "triton_runtime"]
 
 # --- A model for tests and the demo ----------------------------------------------------------------------------
 
-FROM triton-cpu AS tiny-model-build
-USER root
+FROM triton-cpu-base AS tiny-model-build
 COPY hack/tinymodel /src
 RUN HOME=/tmp python3 /src/make_tiny_model.py /model
 

@@ -19,3 +19,6 @@ rm -rf lib/*.a lib/*.dbg lib/libomptarget* lib/libur_* lib/clang
 rm -f nvidia/cu13/lib/*.a nvidia/cu13/lib/libnvperf* nvidia/cu13/lib/libcheckpoint* nvidia/cu13/lib/libpcsampling*
 find . -type d \( -name tests -o -name test \) -not -path './torch/*' -prune -exec rm -rf {} +
 find . -type d -name __pycache__ -prune -exec rm -rf {} +
+
+# Nothing that torch needs for its start is missing.
+python3 -B -c 'import torch, transformers, safetensors'
