@@ -170,6 +170,7 @@ def summary(streams: list[Stream], seconds: float) -> dict[str, Any]:
         "ttft_ms_p50": round(float(np.median(first)) * 1e3, 1),
         "ttft_ms_p99": round(float(np.percentile(first, 99)) * 1e3, 1),
         "gap_ms_p50": round(float(np.median(gaps)) * 1e3, 2),
+        "gap_ms_p90": round(float(np.percentile(gaps, 90)) * 1e3, 2),
         "gap_ms_p99": round(float(np.percentile(gaps, 99)) * 1e3, 2),
         "time_per_token_ms_p50": round(float(np.median(per_token)) * 1e3, 2),
         "time_per_token_ms_p99": round(float(np.percentile(per_token, 99)) * 1e3, 2),
