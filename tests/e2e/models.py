@@ -11,7 +11,8 @@ from demo.install import ROOT
 from demo.kubectl import Kubectl, Manifest
 
 TAUGHT: Final = json.loads((ROOT / "hack" / "tinymodel" / "expected.json").read_text())
-LOADED_WITHIN: Final = 360.0
+#: Generous: a pod loads in about 75 s on two idle cores, and in minutes beside other work.
+LOADED_WITHIN: Final = 600.0
 TINY_IMAGE: Final = "localhost/tiny-model:dev"
 
 #: The tiny model's engine settings, and what one pod of it may take.

@@ -15,7 +15,9 @@ from e2e.load import Clients
 from e2e.models import LOADED_WITHIN, TAUGHT, Served
 
 #: What a roll of two replicas may take on two cores: each new pod loads while the old ones answer.
-ROLLED_WITHIN = 480.0
+ROLLED_WITHIN = 1200.0
+
+pytestmark = pytest.mark.timeout(1500)
 
 
 def statuses(recording: Recording, kind: str) -> list[str]:
