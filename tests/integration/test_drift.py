@@ -19,6 +19,8 @@ _KINDS = ("controllerrevisions", "configmaps", "services", "deployments")
 
 def _meant(obj: dict[str, Any]) -> dict[str, Any]:
     metadata = {key: value for key, value in obj["metadata"].items() if key not in _VOLATILE}
+    ours = {key: v for key, v in obj["metadata"].get("annotations", {}).items() if "triton-vllm.dev" in key}
+    metadata["annotations"] = ours
     meant = {**obj, "metadata": metadata, "status": None, "kind": None, "apiVersion": None}
     if obj.get("spec", {}).get("clusterIP"):
         allocated = ("clusterIP", "clusterIPs")
@@ -88,6 +90,8 @@ _EDITS: dict[str, tuple[str, Callable[[dict[str, Any]], dict[str, Any]]]] = {
     "the owner": ("services", lambda _: {"metadata": {"ownerReferences": None}}),
     "ports": ("services", lambda _: {"spec": {"ports": [{"port": 1, "targetPort": 1}]}}),
     "selector": ("services", lambda _: {"spec": {"selector": {"app": "evil"}}}),
+    "labels of a revision": ("controllerrevisions", lambda _: {"metadata": {"labels": {MODEL_LABEL: "x"}}}),
+    "annotations of a revision": ("controllerrevisions", lambda _: {"metadata": {"annotations": None}}),
     "labels of a ConfigMap": ("configmaps", lambda _: {"metadata": {"labels": None}}),
 }  # fmt: skip
 

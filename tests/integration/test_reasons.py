@@ -114,7 +114,7 @@ def test_invalid_spec(models: Models, name: str) -> None:
     models.create(name, engineArgs={"gpu_memory_utilization": 1.5})
     models.wait_condition(name, "Stalled", "True", "InvalidEngineArgs")
     assert not any(models.children(name).values())
-    models.edit(name, engineArgs=None, resources={"requests": {"cpu": "2"}, "limits": {"cpu": "1"}})
+    models.edit(name, engineArgs=None, runtime={"env": [{"name": "HF_HOME", "value": "/elsewhere"}]})
     models.wait_condition(name, "Ready", "False", "InvalidSpec")
 
 

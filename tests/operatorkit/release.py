@@ -61,7 +61,8 @@ def _render(namespace: str, watch: tuple[str, ...]) -> list[dict[str, Any]]:
     chart = REPOSITORY / "charts/vllm-operator"
     words = [str(helm_binary(Cache.default())), "template", f"operator-{namespace}", str(chart)]
     words += ["--namespace", namespace, "--values", str(chart / "ci/test-values.yaml")]
-    words += ["--set", f"watch.namespaces={{{','.join(watch)}}}"]
+    if watch:
+        words += ["--set", f"watch.namespaces={{{','.join(watch)}}}"]
     finished = subprocess.run(words, capture_output=True, text=True, check=False)
     assert finished.returncode == 0, finished.stderr
     return [obj for obj in yaml.safe_load_all(finished.stdout) if obj]

@@ -155,9 +155,19 @@ class KubeClient:
             query["continue"] = token
 
     async def create(self, obj: Mapping[str, Any], *, field_manager: str) -> dict[str, Any]:
-        """POST: fails with ApiError.already_exists rather than touch what is there."""
-        query = {"fieldManager": field_manager}
-        return await self._call("POST", resource_of(obj), obj["metadata"]["namespace"], query=query, body=obj)
+        """POST: fails with ApiError.already_exists rather than touch what is there.
+
+        Sent as YAML, of which JSON is a part: the server then writes a ControllerRevision's data in its own
+        form. It compares those bytes at each later apply, and would call the form of our JSON another value.
+        """
+        return await self._call(
+            "POST",
+            resource_of(obj),
+            obj["metadata"]["namespace"],
+            query={"fieldManager": field_manager},
+            body=json.dumps(obj),
+            content_type="application/yaml",
+        )
 
     async def apply(
         self, obj: Mapping[str, Any], *, field_manager: str, subresource: str = ""
