@@ -53,8 +53,10 @@ class Release:
     def settings(self, **overrides: str) -> dict[str, str]:
         """What the chart's Deployment sets; a test has no pod, so no downward API, and takes any port."""
         versions = {"VLLM_VERSIONS": "registry.example/triton-vllm:*=0.32.0"}
+        # Starved of CPU the operator rightly gives up its lease: not what most tests are about.
+        patience = {"LEASE_DURATION_SECONDS": "60", "LEASE_RENEW_DEADLINE_SECONDS": "50"}
         pod = {"LEASE_NAMESPACE": self.namespace, "POD_NAME": f"{self.account}-0", "HTTP_PORT": "0"}
-        return {**self._settings, **versions, **pod, **overrides}
+        return {**self._settings, **versions, **patience, **pod, **overrides}
 
 
 def _render(namespace: str, watch: tuple[str, ...]) -> list[dict[str, Any]]:
