@@ -209,7 +209,9 @@ class Cluster(Access):
         cgroups.make(self.cgroup)
         # A build may hold the store for minutes: nobody else is to wait for this one meanwhile.
         with self.cache.locked("store"):
-            copy_store(ImageStore(self.cache).root, files.containerd_root)
+            store = ImageStore(self.cache)
+            copy_store(store.root, files.containerd_root)
+            description.update(self.directory, images=sorted({one.key for one in store.records().values()}))
         everything = [*plane.control_plane(), *files.programs()]
         self.supervised.start(
             [replace(program, autostart=False) for program in everything],

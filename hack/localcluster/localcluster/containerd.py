@@ -7,6 +7,7 @@ from localcluster.errors import LocalClusterError
 NAMESPACE = "k8s.io"
 PAUSE_IMAGE = "localhost/pause:dev"
 SNAPSHOTTER = "overlayfs"
+BUILD_CACHE_LIMIT = "16GB"
 # The kernel's limit for the path of a socket, less a zero byte and the ".ttrpc" of the second socket.
 SOCKET_PATH_LIMIT = 107 - 6
 
@@ -50,7 +51,10 @@ def buildkit_config(root: Path, socket: Path, containerd_socket: Path, cgroup: s
   networkMode = "host"
   snapshotter = "{SNAPSHOTTER}"
   defaultCgroupParent = "{cgroup}"
-  gc = false
+  gc = true
+[[worker.containerd.gcpolicy]]
+  all = true
+  maxUsedSpace = "{BUILD_CACHE_LIMIT}"
 """
 
 

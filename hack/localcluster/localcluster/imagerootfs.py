@@ -15,6 +15,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, Self
 
+from localcluster import description
 from localcluster.cache import Cache, remove_tree
 from localcluster.errors import LocalClusterError
 from localcluster.imagestore import ImageStore
@@ -101,6 +102,7 @@ class ImageRootfs:
             sweep(self.cache)
             for name in ("root", "upper", "work"):
                 (self.directory / name).mkdir(parents=True)
+            description.update(self.directory, images=[self.record.key])
             self.supervised.start([], namespaces=OWN_MOUNTS_AND_PIDS, setup=self._setup(), attached=True)
         return self
 

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from localcluster import cgroups
+from localcluster import cgroups, description
 from localcluster.binaries import container_binaries
 from localcluster.buildkit import Builder, ImageBuild, ImageRecord
 from localcluster.cache import Cache, remove_tree
@@ -179,14 +179,17 @@ class ImageStore:
         self._forget_old(builder, tag)
 
     def _forget_old(self, builder: Builder, tag: str) -> None:
-        """Remove what was built long before, unless a node runs that may still use its layers."""
-        if any(lock_is_held(folder / "lock") for folder in self.cache.clusters.glob("*")):
-            return
+        """Remove what was built long before, unless something that runs uses its layers."""
         prefix = f"{tag.rpartition(':')[0]}:key-"
-        keyed = [name for name in self.records() if name.startswith(prefix)]
-        for name in keyed[:-KEPT_PER_TAG]:
-            builder.remove(name)
-            self._write_records({tag: one for tag, one in self.records().items() if tag != name})
+        keyed = [record for name, record in self.records().items() if name.startswith(prefix)]
+        for record in keyed[:-KEPT_PER_TAG]:
+            if record.key not in self._keys_in_use():
+                builder.remove(record.tag)
+                self._write_records({name: one for name, one in self.records().items() if name != record.tag})
+
+    def _keys_in_use(self) -> set[str]:
+        running = [folder for folder in self.cache.clusters.glob("*") if lock_is_held(folder / "lock")]
+        return {key for folder in running for key in description.read(folder).get("images", [])}
 
     def _current(self, tag: str, key: str) -> bool:
         if self._recorded(tag, key):

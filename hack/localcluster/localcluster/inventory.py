@@ -18,7 +18,7 @@ def status_lines(cache: Cache) -> Iterator[str]:
     for directory in cluster_directories(cache):
         state = "running" if lock_is_held(directory / "lock") else "left over (remove it with `down`)"
         described = description.read(directory)
-        version = f"Kubernetes {described['version']}" if described else "image root"
+        version = f"Kubernetes {described['version']}" if "version" in described else "image root"
         yield f"{directory.name}: {state}, {version}, {directory}"
     for tag, record in ImageStore(cache).records().items():
         if ":key-" not in tag:
