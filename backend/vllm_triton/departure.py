@@ -16,6 +16,8 @@ import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from . import state_file
+
 _PERIOD_SECONDS = 0.5
 _TIMEOUT_SECONDS = 1.0
 _LISTENING = "0A"
@@ -44,6 +46,11 @@ class DepartureWatch:
         before: set[tuple[str, int]] = set()
         was_ready = False
         while not self._stopping.wait(_PERIOD_SECONDS):
+            if state_file.told_to_end():
+                # Before Triton closes its endpoint, it waits for every idle connection to it.
+                self._leaving()
+                state_file.report_drained()
+                return
             listening = set(_listening(os.getppid()))
             if before - listening:
                 # Triton closes its HTTP endpoint first when it shuts down, and only then.

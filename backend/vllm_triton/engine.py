@@ -8,6 +8,8 @@ from __future__ import annotations
 import asyncio
 import copy
 import dataclasses
+import os
+import shutil
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -17,6 +19,7 @@ from pydantic import TypeAdapter, ValidationError
 from vllm.engine.arg_utils import AsyncEngineArgs
 from vllm.inputs import tokens_input
 from vllm.lora.request import LoRARequest
+from vllm.platforms import current_platform
 from vllm.pooling_params import PoolingParams
 from vllm.renderers.inputs.preprocess import parse_model_prompt
 from vllm.renderers.params import ChatParams
@@ -311,6 +314,7 @@ class Engine:
 
         `take_step` is given the longest sequence the model takes and returns where statistics go, if at all.
         """
+        _do_without_a_compiler()
         args = AsyncEngineArgs(**arguments)
         config = args.create_engine_config(usage_context=UsageContext.OPENAI_API_SERVER)
         take = None if args.disable_log_stats else take_step(config.model_config.max_model_len)
@@ -452,15 +456,16 @@ class Engine:
         self._llm.shutdown(timeout=timeout)
 
 
+def _do_without_a_compiler() -> None:
+    """On a CPU, let torch run uncompiled where there is no C++ compiler.
+
+    vLLM compiles small functions when first needed, such as for log probabilities: without a compiler the
+    first request that needs one would end the engine.
+    """
+    if current_platform.is_cpu() and not shutil.which(os.environ.get("CXX", "g++")):
+        os.environ.setdefault("TORCHDYNAMO_DISABLE", "1")
+
+
 def lora_request(name: str, number: int, path: str) -> LoRARequest:
     """Describe an adapter to the engine."""
     return LoRARequest(lora_name=name, lora_int_id=number, lora_path=path)
-
-
-async def cancel_tasks() -> None:
-    """Cancel what still runs on this loop, so that closing it warns of nothing."""
-    mine = asyncio.current_task()
-    tasks = [task for task in asyncio.all_tasks() if task is not mine]
-    for task in tasks:
-        task.cancel()
-    await asyncio.gather(*tasks, return_exceptions=True)

@@ -50,8 +50,8 @@ class LoadedModel:
         try:
             self._load(arguments)
         except BaseException:
-            self._stop_loop()
             self._watchdog.expect_end()
+            self._stop_loop()
             raise
         self._poller = CancellationPoller(self._service.open, self._cancel)
         self._departure = DepartureWatch(
@@ -146,8 +146,15 @@ class LoadedModel:
         return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result()
 
     def _stop_loop(self) -> None:
-        from .engine import cancel_tasks
-
-        self._call(cancel_tasks())
+        self._call(_cancel_tasks())
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join(_FLUSH_SECONDS)
+
+
+async def _cancel_tasks() -> None:
+    """Cancel what still runs on this loop, so that closing it warns of nothing."""
+    mine = asyncio.current_task()
+    tasks = [task for task in asyncio.all_tasks() if task is not mine]
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)

@@ -14,8 +14,14 @@ def report_death(cause: str) -> None:
 
 
 def report_drained() -> None:
-    """Say that every request is answered and the engine is stopped."""
+    """Say that every request is answered; nothing but idle connections can hold the server now."""
     _write({"state": "drained"})
+
+
+def told_to_end() -> bool:
+    """Whether the supervisor is ending the server: it says so by a file beside the state."""
+    path = os.environ.get(VARIABLE)
+    return path is not None and os.path.exists(os.path.join(os.path.dirname(path), "terminating"))
 
 
 def _write(state: dict[str, str]) -> None:

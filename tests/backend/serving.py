@@ -145,7 +145,7 @@ class ImageInstallation(Installation):
         with ImageRootfs(MODEL_IMAGE) as model:
             for item in model.path.iterdir():
                 if item.name == "adapters":
-                    shutil.copytree(item, self.path / "adapters")
+                    shutil.copytree(item, self.path / "adapters", dirs_exist_ok=True)
                 elif item.is_file():
                     (self.path / "source").mkdir(exist_ok=True)
                     shutil.copy(item, self.path / "source" / item.name)
