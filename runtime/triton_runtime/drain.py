@@ -13,8 +13,9 @@ from typing import Final
 #: Triton's own exit timeout, which ends before the kill, which comes before the kubelet's (15 s).
 TRITON_MARGIN_SECONDS: Final = 12.0
 KILL_MARGIN_SECONDS: Final = 14.0
-#: With every request answered and the engine stopped, only idle HTTP connections hold tritonserver.
-DRAINED_SECONDS: Final = 3.0
+#: With every request answered, the engine stops in a few seconds; after that only idle HTTP connections hold
+#: tritonserver.
+DRAINED_SECONDS: Final = 8.0
 #: A dead engine has nothing in flight; its last answers only have to leave the socket.
 DEAD_ENGINE_SECONDS: Final = 5.0
 
@@ -65,7 +66,7 @@ class Drain:
         return Action.NOTHING
 
     def drained(self, now: float) -> Action:
-        """The backend has nothing in flight any more and has stopped its engine."""
+        """The backend has nothing in flight any more."""
         if self.stage is Stage.TERMINATING:
             self._deadline = min(self._deadline, now + DRAINED_SECONDS)
         return Action.NOTHING

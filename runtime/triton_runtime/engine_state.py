@@ -12,7 +12,7 @@ class EngineState:
     dead_cause: str | None = None
     """Why the engine is dead; None while it is not."""
     drained: bool = False
-    """The end was asked for, nothing is in flight any more, and the engine has been stopped."""
+    """The end was asked for, and nothing is in flight any more."""
 
 
 def read(path: Path) -> EngineState:
