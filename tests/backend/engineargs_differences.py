@@ -12,8 +12,8 @@ LORA = (
 )  # fmt: skip
 
 REASONS = {
-    "used as it is": "no config class of vLLM judges the argument, so a wrong value is used as it is: the text "
-    "'false' is true, a misspelt choice means 'auto' or fails in a kernel",
+    "used as it is": "no config class of vLLM judges the argument, so a wrong value is used as it is: "
+    "the text 'false' is true, a misspelt choice means 'auto' or fails in a kernel",
     "only with LoRA": "vLLM looks at the LoRA arguments only when `enable_lora` is true",
     "only for multimodal models": "vLLM looks at these arguments only when the model takes images or sound",
     "the operator's own rule": "a format that can run code is never loaded here",

@@ -165,7 +165,7 @@ class KubeClient:
             resource_of(obj),
             obj["metadata"]["namespace"],
             query={"fieldManager": field_manager},
-            body=json.dumps(obj),
+            body=yaml_text(obj),
             content_type="application/yaml",
         )
 

@@ -55,7 +55,14 @@ def manifest(name: str, namespace: str, **spec: Any) -> dict[str, Any]:
 def test_rendered_is_what_the_operator_applied(
     api: Api, models: Models, operator: OperatorProcess, command: Callable[..., str], name: str
 ) -> None:
-    created = models.create(name, engineArgs={"max_model_len": 512, "gpu_memory_utilization": 0.5})
+    created = models.create(
+        name,
+        engineArgs={
+            "max_model_len": 512,
+            "gpu_memory_utilization": 0.5,
+            "override_generation_config": {"x": "<&> \U0001f600 ключ\x7f"},
+        },
+    )
     models.wait_serving(name)
     rendered = command("render", manifest(name, models.namespace, **created["spec"]), "-o", "json")
     objects = [json.loads(line) for line in rendered.replace(NO_UID, created["metadata"]["uid"]).splitlines()]
