@@ -1,5 +1,7 @@
 """After convergence a resync writes nothing: six of them, of models in every kind of settled state."""
 
+import pytest
+
 from integration.conftest import StartOperator
 from localcluster.controlplane import ControlPlane
 from operatorkit.api import Api
@@ -11,6 +13,12 @@ from operatorkit.waiting import wait_for
 
 _RESYNC_SECONDS = 5
 _RESYNCS = 6
+
+
+@pytest.fixture(scope="module")
+def operator(start_operator: StartOperator) -> OperatorProcess:
+    """It resyncs all the time."""
+    return start_operator(RESYNC_SECONDS=str(_RESYNC_SECONDS))
 
 
 def _reconciles(operator: OperatorProcess) -> float:
@@ -52,9 +60,8 @@ def test_six_resyncs_write_nothing_but_the_lease(
     models: Models,
     api: Api,
     kubelet: Kubelet,
-    start_operator: StartOperator,
+    operator: OperatorProcess,
 ) -> None:
-    operator = start_operator(RESYNC_SECONDS=str(_RESYNC_SECONDS))
     count = _settle(models, api, kubelet)
     audit = control_plane.audit
 
@@ -85,17 +92,20 @@ def test_six_resyncs_write_nothing_but_the_lease(
     assert writes(mark) == []
     reads = audit.events(user=release.user, verbs={"list"}, resource="pods", since=mark)
     assert len(reads) >= _RESYNCS - 1, "each resync lists the children"
-    assert operator.terminate() == 0
 
 
 def test_a_restart_writes_nothing_but_the_lease(
-    control_plane: ControlPlane, release: Release, models: Models, start_operator: StartOperator
+    control_plane: ControlPlane,
+    release: Release,
+    models: Models,
+    operator: OperatorProcess,
+    start_operator: StartOperator,
 ) -> None:
     """Runs on what the test above left: every state, converged."""
+    assert operator.terminate() == 0
     mark = control_plane.audit.position()
-    operator = start_operator(lead=False, POD_NAME="restarted")
-    operator.wait_until_leading()
-    wait_for("every model was reconciled", lambda: _reconciles(operator) >= 8)
+    restarted = start_operator(POD_NAME="restarted")
+    wait_for("every model was reconciled", lambda: _reconciles(restarted) >= 8)
     models.wait_serving("serves")
     writes = control_plane.audit.writes(user=release.user, since=mark)
     # An Event's name says what it tells, so posting it again is refused: nothing is written.

@@ -38,7 +38,8 @@ def difference(desired: Mapping[str, Any], live: Mapping[str, Any], manager: str
     exact = all(entry["operation"] == "Apply" for entry in entries)
     wanted = {key: value for key, value in desired.items() if key not in ("apiVersion", "kind")}
     metadata = wanted.pop("metadata")
-    wanted["metadata"] = {key: metadata[key] for key in _OWNABLE_METADATA if key in metadata}
+    if ownable := {key: metadata[key] for key in _OWNABLE_METADATA if key in metadata}:
+        wanted["metadata"] = ownable
     return next(_compare(wanted, live, owned or {"f:none": {}}, "", exact=exact), None)
 
 

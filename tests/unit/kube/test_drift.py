@@ -164,3 +164,21 @@ def test_quantities(one: str, other: str, same: bool) -> None:
     _container(wanted)["resources"]["limits"]["memory"] = one
     _container(obj)["resources"]["limits"]["memory"] = other
     assert (difference(wanted, obj, MANAGER) is None) is same
+
+
+def test_a_status_alone_is_compared_alone() -> None:
+    names = {"name": "m", "namespace": "ns", "uid": "u"}
+    fields = {
+        "f:status": {"f:replicas": {}, "f:conditions": {'k:{"type":"Ready"}': {"f:type": {}, "f:status": {}}}}
+    }
+    entry = {"manager": "status", "operation": "Apply", "subresource": "status", "fieldsV1": fields}
+    status = {"replicas": 0, "conditions": [{"type": "Ready", "status": "True"}]}
+    wanted = {"metadata": names, "status": status}
+    obj = {
+        "metadata": {**names, "labels": {"a": "b"}, "managedFields": [entry]},
+        "spec": {},
+        "status": status,
+    }
+    assert difference(wanted, obj, "status") is None
+    gone = {"metadata": names, "status": {"replicas": 0}}
+    assert difference(gone, obj, "status") == ".status.conditions"
