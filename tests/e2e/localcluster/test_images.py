@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from localcluster import inventory
 from localcluster.cache import Cache
 from localcluster.errors import LocalClusterError
 from localcluster.imagerootfs import ImageRootfs
@@ -201,3 +202,12 @@ def test_a_sigkill_of_the_test_ends_the_program_and_the_next_run_removes_the_fil
     assert directory not in Path("/proc/mounts").read_text()
     greeting(cache)
     assert not Path(directory).exists()
+
+
+def test_clean_gives_everything_back(store: ImageStore, cache: Cache) -> None:
+    with ImageRootfs(GREETER.tag, cache=cache) as root:
+        program = root.popen(["sleep", "300"])
+        inventory.clean(cache)
+        assert not cache.root.exists()
+        assert program.wait(10) != 0
+    assert any(Cache.default().binaries.iterdir()), "only this cache's own link to the programs was removed"
