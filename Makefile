@@ -24,13 +24,13 @@ demo-down: venv ## Remove the demo's cluster (keeps the caches)
 test: test-unit test-chart test-integration test-backend test-e2e ## Every tier, quickest first
 test-unit: venv ## Pure tests, no cluster, seconds
 	$(PY) -m pytest tests/unit
-test-chart: venv ## Helm chart: lint, schema, rendered objects
+test-chart: programs ## Helm chart: lint, schema, rendered objects
 	$(PY) -m pytest tests/chart
-test-integration: venv ## Operator against a real control plane, no node
+test-integration: programs ## Operator against a real control plane, no node
 	$(PY) -m pytest tests/integration
-test-backend: venv ## Backend on real tritonserver and vLLM (CPU), in the triton-cpu image
+test-backend: images ## Backend on real tritonserver and vLLM (CPU), in the triton-cpu image
 	$(PY) -m pytest tests/backend
-test-e2e: venv ## Everything on a full local cluster (root)
+test-e2e: programs images ## Everything on a full local cluster (root)
 	$(PY) -m pytest tests/e2e
 test-matrix: venv ## Backend tests on an older vLLM (OLDER_VLLM=0.26.0)
 	OLDER_VLLM=$(OLDER_VLLM) $(PY) -m pytest tests/matrix
@@ -66,7 +66,7 @@ generate: venv ## CRD, API reference and effect tables from the code
 	$(PY) -m generate
 verify-generated: venv ## Fail if a generated file is not current
 	$(PY) -m generate --check
-verify-chart: venv ## helm lint --strict and a render
+verify-chart: programs ## helm lint --strict and a render
 	$(PY) -m pytest -q tests/chart -k lint
 engine-schemas: venv ## Engine-argument schemas from vLLM's sources on PyPI
 	$(PY) -m engineschemas
@@ -74,7 +74,11 @@ run: venv ## Operator on this host against the current kubectl context
 	$(PY) -m vllm_operator.cli run
 
 ##@ Cluster and caches
-.PHONY: cluster cluster-down images clean
+.PHONY: programs images cluster cluster-down clean
+# Before a tier's first test, so that a build shows its progress and eats no test's deadline.
+programs: venv ## Build Kubernetes, kubectl and helm from their Go modules
+	@$(PY) -m localcluster tool kubectl > /dev/null
+	@$(PY) -m localcluster tool helm > /dev/null
 cluster: venv ## A local Kubernetes 1.37 with one node (root)
 	$(PY) -m localcluster up
 cluster-down: venv ## Remove it
