@@ -242,6 +242,8 @@ class Reconciler:
             "status": status,
         }
         if difference(desired, model, STATUS_FIELD_MANAGER) is not None:
+            # Events first: a crash in between tells them again (and is answered 409) rather than never.
+            await self.events.post(inputs, now)
             try:
                 answer = await self.client.apply(
                     desired, field_manager=STATUS_FIELD_MANAGER, subresource="status"
@@ -252,7 +254,6 @@ class Reconciler:
                 raise _transient(error) from error
             self.store.put(answer)
             _log_ready(identity, status)
-        await self.events.post(inputs, now)
         return True
 
 
