@@ -2,7 +2,7 @@
 
 1 get the model                          5 prune what is ours and no longer wanted
 2 parse the spec, accept it as revision  6 compute the status
-3 build the desired children             7 apply the status if it differs, post new events
+3 build the desired children             7 if it differs: post its Events, apply it
 4 apply each of them
 """
 
