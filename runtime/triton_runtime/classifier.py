@@ -25,6 +25,7 @@ _SIGBUS: Final = 7
 _DETAIL_CHARACTERS: Final = 500
 _EXCERPT_LINES: Final = (2, 3)
 _LAST_LINES: Final = 20
+_LAST_CHARACTERS: Final = 1000
 #: A cause stands at the beginning of its line; the rest of an endless one is only work.
 _LINE_CHARACTERS: Final = 4000
 
@@ -50,6 +51,10 @@ _ERROR: Final = re.compile(
 _PYDANTIC: Final = re.compile(r"\d+ validation errors? for \w+$")
 #: The line after it is source code.
 _FRAME: Final = re.compile(r'File "[^"]*", line \d+')
+#: Triton's tables of models and options.
+_TABLE: Final = re.compile(r"[+|]")
+#: vLLM's parent process has nothing to say but this.
+_SILENT_DEATH: Final = re.compile(r"Engine core initialization failed")
 _GLOG_ERROR: Final = re.compile(r"^(?:\[?E\d{4} |error: )")
 
 
@@ -169,6 +174,9 @@ def _crashed(lines: Sequence[Line], exit_code: int) -> Classification:
     own = [line for line in lines if not pointers.search(line.text)]
     first = next((line.text for line in own if not line.quiet and _ERROR.match(line.text)), None)
     first = first or next((line.text for line in own if _GLOG_ERROR.match(line.raw)), None)
+    if first is None and any(_SILENT_DEATH.search(line.text) for line in lines):
+        detail = "the engine's process ended during its start without an error of its own"
+        return Classification("EngineDead", detail, _last(lines))
     ended = f"signal {-exit_code}" if exit_code < 0 else f"exit code {exit_code}"
     detail = _sentence(first) if first else f"tritonserver ended with {ended}"
     return Classification("ContainerCrashed", detail[:_DETAIL_CHARACTERS], _last(lines))
@@ -188,4 +196,14 @@ def _sentence(line: str) -> str:
 
 
 def _last(lines: Sequence[Line]) -> str:
-    return "\n".join(line.raw for line in lines[-_LAST_LINES:])
+    """The last lines that say something, as many as the message has room for."""
+    kept: list[str] = []
+    room = _LAST_CHARACTERS
+    for line in reversed(lines):
+        if _TABLE.match(line.text):
+            continue
+        room -= len(line.raw) + 1
+        if len(kept) == _LAST_LINES or (room < 0 and kept):
+            break
+        kept.append(line.raw)
+    return "\n".join(reversed(kept))

@@ -159,6 +159,21 @@ def test_unknown_failure_gives_the_first_real_error() -> None:
     assert found.excerpt.endswith("failed to load all models")
 
 
+def test_engine_that_dies_without_a_word() -> None:
+    """SIGKILL of the engine while it loads, ours: vLLM's parent only points at a cause that is not there."""
+    found = of(NOISE_BEFORE + NOISE_AFTER)
+    assert found.reason == "EngineDead"
+    assert "during its start" in found.detail
+
+
+def test_excerpt_is_the_end_without_triton_tables() -> None:
+    table = "| model_repository_path[0] | /models |\n" * 40
+    found = of("x" * 3000 + "\n" + "early\n" * 400 + table + "error: the last line\n" + table)
+    assert found.excerpt.endswith("error: the last line")
+    assert "|" not in found.excerpt
+    assert len(found.excerpt) <= 1000
+
+
 def test_prefixes_are_taken_off() -> None:
     (line,) = parse("(EngineCore_DP0 pid=12) ERROR 11-24 06:21:50 [core.py:12] ValueError: x")
     assert line.text == "ValueError: x"
