@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from backend.serving import Installation, Model, Server, eventually
+from backend.serving import START_SECONDS, Installation, Model, Server, eventually
 
 MODELS = {
     "unknown-keys": Model(engine={"max_modellen": 5, "gpu_memory_utilisation": 0.5, "max_num_seqs": "lots"}),
@@ -46,7 +46,11 @@ output [ { name: "text_output" data_type: TYPE_STRING dims: [ -1 ] } ]
     )
     try:
         for one, names in ((server, set(MODELS)), (plain, {"not-decoupled"})):
-            eventually(lambda s=one: "Started HTTPService" in s.log(), 200, "the server is up without models")
+            eventually(
+                lambda s=one: "Started HTTPService" in s.log(),
+                START_SECONDS,
+                "the server is up without models",
+            )
             for name in names:
                 eventually(lambda s=one, n=name: s.get(f"/v2/models/{n}/ready") == 400, 10, "it answers")
             eventually(
