@@ -14,6 +14,7 @@ from demo import triton
 from e2e.models import TAUGHT, Served
 
 LONG: Final = TAUGHT["long"]
+ENOUGH_FAILURES: Final = 10
 
 
 @dataclass
@@ -61,11 +62,18 @@ class Clients:
             try:
                 text = request()
             except Exception as error:
-                self.failures.append(f"{at:.1f} s: {kind}: {type(error).__name__}: {error}")
+                self._failed(f"{at:.1f} s: {kind}: {type(error).__name__}: {error}")
                 continue
             if text != LONG["continuation"]:
-                self.failures.append(f"{at:.1f} s: {kind}: another answer than taught: {text!r}")
+                self._failed(f"{at:.1f} s: {kind}: another answer than taught: {text!r}")
             self.answered[kind] = self.answered.get(kind, 0) + 1
+
+    def _failed(self, what: str) -> None:
+        """One failure fails the test; a few are enough to see what it is, and to leave the server alone."""
+        print(f"request failed: {what}", flush=True)
+        self.failures.append(what)
+        if len(self.failures) >= ENOUGH_FAILURES:
+            self._stop.set()
 
     def _stream(self, client: grpc_client.InferenceServerClient | None) -> str:
         address = f"{self._address}:8001"

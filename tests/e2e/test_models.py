@@ -148,6 +148,7 @@ def test_an_engine_argument_is_rolled_without_a_failed_request(tiny: Served) -> 
         tiny.wait(ROLLED_WITHIN, Ready="True", Reconciling=None)
         # The last old pod may still be ending: clients go on until it is gone.
         tiny.wait_for_pods(2, timeout=120)
+        assert clients.failures == [], f"answered: {clients.answered}"
         so_far = dict(clients.answered)
         wait_for(
             "every client to be answered after the roll",
