@@ -19,9 +19,11 @@ CLIENT_SHARED_MEMORY_SWITCH: Final = (2, 69)
 
 #: A client that vanished without closing is found by a ping a minute.
 KEEPALIVE_MILLISECONDS: Final = 60_000
-#: A ClusterIP pins a connection to one pod: ask clients to reconnect every five minutes, so that new replicas
-#: get their share. No grace period is set, which lets streams on an old connection run to their end.
-CONNECTION_AGE_MILLISECONDS: Final = 300_000
+#: A ClusterIP pins a connection to one pod, and Triton refuses new requests on it once it is told to end. So
+#: clients are asked to reconnect well within the time that endpoints have to move (gRPC varies the age by 10 %):
+#: by then no kept connection leads here. No grace period is set: streams on an old connection run to their end.
+CONNECTION_AGE_OF_DRAIN_DELAY: Final = 0.6
+LEAST_CONNECTION_AGE_SECONDS: Final = 2.0
 #: How long Triton waits for the Python process that will load the model to come up (default 30 s).
 STUB_TIMEOUT_SECONDS: Final = 120
 
@@ -42,6 +44,9 @@ _VLLM_LOG_LEVELS: Final[Mapping[str, str]] = {
 def command(configuration: Configuration, admin_key: str) -> list[str]:
     """The argument list of tritonserver; `admin_key` locks the endpoints that only an administrator uses."""
     root = configuration.server_root
+    connection_age = max(
+        LEAST_CONNECTION_AGE_SECONDS, CONNECTION_AGE_OF_DRAIN_DELAY * configuration.drain_delay
+    )
     flags = [
         str(root / "bin" / "tritonserver"),
         f"--model-repository={configuration.model_repository}",
@@ -63,7 +68,7 @@ def command(configuration: Configuration, admin_key: str) -> list[str]:
         "--grpc-keepalive-permit-without-calls=1",
         "--grpc-http2-max-pings-without-data=0",
         "--grpc-http2-min-recv-ping-interval-without-data=10000",
-        f"--grpc-max-connection-age={CONNECTION_AGE_MILLISECONDS}",
+        f"--grpc-max-connection-age={round(connection_age * 1000)}",
         f"--backend-config=python,stub-timeout-seconds={STUB_TIMEOUT_SECONDS}",
         *_LOG_FLAGS[configuration.log_level],
     ]

@@ -69,3 +69,9 @@ def test_bad_values_are_named(env: dict[str, str]) -> None:
     ((name, value),) = env.items()
     with pytest.raises(ConfigurationError, match=f"{name}.*{value}"):
         configured(**env)
+
+
+@pytest.mark.parametrize(("drain_delay", "milliseconds"), [("10", 6000), ("30", 18000), ("0", 2000)])
+def test_kept_connections_are_renewed_within_the_drain_delay(drain_delay: str, milliseconds: int) -> None:
+    flags = command(configured(TRITON_VLLM_DRAIN_DELAY_SECONDS=drain_delay), "k")
+    assert f"--grpc-max-connection-age={milliseconds}" in flags
