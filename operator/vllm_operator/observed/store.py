@@ -33,11 +33,16 @@ class ObservedStore:
     def __init__(self) -> None:
         self._objects: dict[_Place, Object] = {}
         self._children: defaultdict[Key, set[_Place]] = defaultdict(set)
+        self._unwatched: set[_Place] = set()
 
-    def put(self, obj: Mapping[str, Any]) -> set[Key]:
+    def put(self, obj: Mapping[str, Any], *, watched: bool = False) -> set[Key]:
         """Remember an object; returns the models for which it is news: two where it moved between them."""
         place = _place(obj)
         before = self._objects.get(place)
+        if watched:
+            self._unwatched.discard(place)
+        elif before is None:
+            self._unwatched.add(place)
         if before is not None and _version(obj) <= _version(before):
             return set()
         news = {_key(obj)}
@@ -70,6 +75,10 @@ class ObservedStore:
                 news.add(_key(known))
         return news
 
+    def unwatched(self) -> frozenset[Any]:
+        """Places of objects that no watch has told of: were one deleted, no watch might tell of that either."""
+        return frozenset(self._unwatched)
+
     def models(self) -> list[Key]:
         """Every VLLMModel known."""
         return [Key(place.namespace, place.name) for place in self._objects if place.kind == KIND]
@@ -98,6 +107,7 @@ class ObservedStore:
 
     def _remove(self, place: _Place, known: Object) -> None:
         del self._objects[place]
+        self._unwatched.discard(place)
         self._unlink(place, known)
 
     def _unlink(self, place: _Place, known: Object) -> None:

@@ -13,6 +13,9 @@ from vllm_operator.telemetry import logs
 
 _log = logs.get("reconcile.resync")
 
+#: What is deleted between the first list here and the watches' own is told by neither.
+_SETTLE_SECONDS = 3.0
+
 
 @dataclass(frozen=True, slots=True)
 class Resync:
@@ -34,10 +37,17 @@ class Resync:
                     self.enqueue(key)
 
     async def run(self) -> None:
-        """For ever."""
+        """For ever. First until the watches have told of all that the list before them held."""
+        untold = self.store.unwatched()
+        while untold:
+            await self._list_after(_SETTLE_SECONDS)
+            untold &= self.store.unwatched()
         while True:
-            await asyncio.sleep(self.period_seconds * random.uniform(0.8, 1.2))  # noqa: S311 - spreads load
-            try:
-                await self.list_once()
-            except ApiError as error:
-                _log.warning("resync failed, the watches go on", problem=str(error))
+            await self._list_after(self.period_seconds * random.uniform(0.8, 1.2))  # noqa: S311 - spreads load
+
+    async def _list_after(self, seconds: float) -> None:
+        await asyncio.sleep(seconds)
+        try:
+            await self.list_once()
+        except ApiError as error:
+            _log.warning("resync failed, the watches go on", problem=str(error))

@@ -47,7 +47,7 @@ def _watch(
     async def seen(event: kopf.RawEvent, **_: Any) -> None:
         last_event.set(time.time())
         obj = {"apiVersion": resource.api_version, "kind": resource.kind, **event["object"]}
-        for key in store.discard(obj) if event["type"] == "DELETED" else store.put(obj):
+        for key in store.discard(obj) if event["type"] == "DELETED" else store.put(obj, watched=True):
             enqueue(key, delay)
 
     kopf.on.event(group, version, resource.plural, registry=handlers, id=f"seen-{resource.plural}")(seen)

@@ -109,3 +109,13 @@ def test_models_are_listed_and_field_records_of_pods_are_dropped() -> None:
     found = store.get("Pod", "ns", "llama-1")
     assert found is not None
     assert "managedFields" not in found["metadata"]
+
+
+def test_what_no_watch_has_told_of_is_known() -> None:
+    store = ObservedStore()
+    store.put(obj("Pod", "listed", 2))
+    store.put(obj("Pod", "told", 3))
+    store.put(obj("Pod", "told", 3), watched=True)
+    assert [place.name for place in store.unwatched()] == ["listed"]
+    store.replace("Pod", None, [obj("Pod", "told", 3)], "9")
+    assert store.unwatched() == frozenset()
