@@ -20,8 +20,8 @@ CLIENT_SHARED_MEMORY_SWITCH: Final = (2, 69)
 #: A client that vanished without closing is found by a ping a minute.
 KEEPALIVE_MILLISECONDS: Final = 60_000
 #: A ClusterIP pins a connection to one pod, and Triton refuses new requests on it once it is told to end. So
-#: clients are asked to reconnect well within the time that endpoints have to move (gRPC varies the age by 10 %):
-#: by then no kept connection leads here. No grace period is set: streams on an old connection run to their end.
+#: clients are asked to reconnect well within the time that endpoints have to move (gRPC varies the age by
+#: 10 %): by then no kept connection leads here. No grace period is set: streams run to their end.
 CONNECTION_AGE_OF_DRAIN_DELAY: Final = 0.6
 LEAST_CONNECTION_AGE_SECONDS: Final = 2.0
 #: How long Triton waits for the Python process that will load the model to come up (default 30 s).
