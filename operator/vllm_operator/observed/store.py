@@ -76,7 +76,7 @@ class ObservedStore:
         return news
 
     def unwatched(self) -> frozenset[Any]:
-        """Places of objects that no watch has told of: were one deleted, no watch might tell of that either."""
+        """Places of objects that no watch has told of: a deletion of one of them might go untold too."""
         return frozenset(self._unwatched)
 
     def models(self) -> list[Key]:
