@@ -41,9 +41,9 @@ _DOMINATES = """\
 From a profile (cProfile, 100 models, imports left out), so a finding about the code and not of this run:
 kopf's own work on each watch event, a copy of the object and a diff that nothing here reads, takes about half
 of the operator's CPU (14 events per model); reconciling takes under 40 %, of which about half is TLS and HTTP
-of 13 requests per model, the rest mostly comparing live objects with desired ones (1.5 ms each). The four GETs
-before the four creates are the price of telling a foreign object before anything is made. Wall time is the API
-server's and etcd's: they use most of the two cores.
+of 13 requests per model, the rest mostly comparing live objects with desired ones (1.5 ms each). The four
+GETs before the four creates are the price of telling a foreign object before anything is made. Wall time is
+the API server's and etcd's: they use most of the two cores.
 """.splitlines()
 
 
