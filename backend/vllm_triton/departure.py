@@ -19,6 +19,8 @@ from pathlib import Path
 from . import state_file
 
 _PERIOD_SECONDS = 0.5
+# Until Triton's endpoint has been seen once: a server may be told to end as soon as it is up.
+_FIRST_PERIOD_SECONDS = 0.05
 _TIMEOUT_SECONDS = 1.0
 _LISTENING = "0A"
 
@@ -45,7 +47,7 @@ class DepartureWatch:
         address: tuple[str, int] | None = None
         before: set[tuple[str, int]] = set()
         was_ready = False
-        while not self._stopping.wait(_PERIOD_SECONDS):
+        while not self._stopping.wait(_PERIOD_SECONDS if address else _FIRST_PERIOD_SECONDS):
             if state_file.told_to_end():
                 # Before Triton closes its endpoint, it waits for every idle connection to it.
                 self._leaving()
