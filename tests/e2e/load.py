@@ -15,6 +15,8 @@ from e2e.models import TAUGHT, Served
 
 LONG: Final = TAUGHT["long"]
 ENOUGH_FAILURES: Final = 10
+#: Between two requests of a client: new pods load on the same two cores that the old ones answer on.
+PAUSE_SECONDS: Final = 1.0
 
 
 @dataclass
@@ -67,6 +69,7 @@ class Clients:
             if text != LONG["continuation"]:
                 self._failed(f"{at:.1f} s: {kind}: another answer than taught: {text!r}")
             self.answered[kind] = self.answered.get(kind, 0) + 1
+            self._stop.wait(PAUSE_SECONDS)
 
     def _failed(self, what: str) -> None:
         """One failure fails the test; a few are enough to see what it is, and to leave the server alone."""
