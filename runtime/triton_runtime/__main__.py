@@ -84,6 +84,7 @@ def cause(run: Run, configuration: Configuration) -> Classification | None:
         run.exit_code,
         dead_engine=run.dead_engine,
         dead_stub=run.dead_stub,
+        abandoned_stub=run.abandoned_stub,
         memory_kills=run.memory_kills,
         served=run.served,
     )

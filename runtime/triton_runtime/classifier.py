@@ -84,6 +84,7 @@ def classify(
     *,
     dead_engine: str | None = None,
     dead_stub: bool = False,
+    abandoned_stub: bool = False,
     memory_kills: int | None = None,
     served: bool = False,
 ) -> Classification:
@@ -95,6 +96,9 @@ def classify(
     if memory_kills or (memory_kills is None and exit_code == -_SIGKILL):
         detail = "the kernel killed a process of the container because its memory limit was reached"
         return Classification("HostOutOfMemory", detail, _last(lines))
+    if abandoned_stub:
+        detail = "tritonserver did not hear from the backend's process while that was loading the model"
+        return Classification("StubTimeout", detail, _last(lines))
     if (found := _by_signature(lines, served=served)) is not None:
         return found
     if exit_code == -_SIGBUS:

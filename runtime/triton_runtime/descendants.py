@@ -51,6 +51,21 @@ def stubs(server: int) -> set[int]:
     return found
 
 
+#: wait4 by machine; where it is not known, nothing is ever found to wait.
+_WAIT: Final = {"x86_64": "61", "aarch64": "260"}.get(os.uname().machine)
+
+
+def waits_for(parent: int, child: int) -> bool:
+    """Whether a thread of `parent` waits, without a time limit, for the end of `child`."""
+    for thread in Path(f"/proc/{parent}/task").glob("*/syscall"):
+        with contextlib.suppress(OSError):
+            match thread.read_text().split():
+                case [number, who, _, options, *_] if number == _WAIT:
+                    if int(who, 16) == child and int(options, 16) == 0:
+                        return True
+    return False
+
+
 def living(root: int) -> list[int]:
     """Every process below `root`, in any process group or session, that is not a zombie."""
     children: dict[int, list[int]] = {}

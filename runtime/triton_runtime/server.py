@@ -20,6 +20,8 @@ from triton_runtime.output import PassThrough, Tail
 POLL_SECONDS: Final = 0.5
 #: All writers are dead by then; this bounds only the copying of what they left.
 OUTPUT_SECONDS: Final = 5.0
+#: Triton waits for a stub that ends in order for less than this.
+ABANDONED_SECONDS: Final = 5.0
 #: The file that appears beside the engine's state when tritonserver is asked to end.
 TERMINATING: Final = "terminating"
 _END: Final = frozenset({signal.SIGTERM, signal.SIGINT})
@@ -40,6 +42,8 @@ class Run:
     """Why the backend says its engine is dead."""
     dead_stub: bool
     """The backend's own process is gone, which tritonserver does not notice before the next request."""
+    abandoned_stub: bool
+    """Triton gave up the backend's process while that was loading the model."""
     drained: bool
     """The backend had answered everything before the end."""
     served: bool
@@ -74,6 +78,8 @@ class Server:
         self._dead_engine: str | None = None
         self._served = False
         self._dead_stub = False
+        self._abandoned_stub = False
+        self._abandoned: dict[int, float] = {}
         self._drained = False
 
     def run(self) -> Run:
@@ -97,6 +103,7 @@ class Server:
             while_loading=self._while_loading,
             dead_engine=self._dead_engine,
             dead_stub=self._dead_stub,
+            abandoned_stub=self._abandoned_stub,
             served=self._served,
             drained=self._drained,
             memory_kills=_difference(kills_before, container_memory.kills()),
@@ -158,8 +165,26 @@ class Server:
         """While loading, stubs come and go; one that has served must stay."""
         if not self._served:
             self._served = bool(descendants.stubs(self._pid)) and self._serves()
+            if not self._served:
+                self._end_abandoned_stub()
             return False
         return not descendants.stubs(self._pid)
+
+    def _end_abandoned_stub(self) -> None:
+        """End a stub that Triton has given up: Triton waits for its end, and the stub does not know.
+
+        That is what Triton does with a stub that was not heard of for a moment, as on a machine with too
+        little CPU: neither would ever go on.
+        """
+        now = time.monotonic()
+        waited = [stub for stub in descendants.stubs(self._pid) if descendants.waits_for(self._pid, stub)]
+        self._abandoned = {stub: self._abandoned.get(stub, now) for stub in waited}
+        for stub, since in self._abandoned.items():
+            if now - since > ABANDONED_SECONDS:
+                self._abandoned_stub = True
+                say("tritonserver has given up the backend's process, which goes on loading: ending it")
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(stub, signal.SIGKILL)
 
     def _on_request(self, now: float) -> None:
         loading = not self._serves()

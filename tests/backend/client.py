@@ -96,6 +96,8 @@ class Client:
         error = found.get(timeout=60)
         client.stop_stream(cancel_requests=True)
         client.close()
+        if error is not None:
+            print(error.message())
         return "OK" if error is None else str(error.status())
 
     def info(self) -> dict[str, Any]:
@@ -181,10 +183,10 @@ class Flood:
             assert self._started.acquire(timeout=60)
 
     async def _run(self, port: int) -> None:
-        client = aioclient.InferenceServerClient(f"127.0.0.1:{port}")
-        self.answers = list(
-            await asyncio.gather(*(self._one(client, n) for n in range(self._count)), return_exceptions=True)
-        )
+        # Closed at its end: Triton keeps a model for as long as a client's stream has used it.
+        async with aioclient.InferenceServerClient(f"127.0.0.1:{port}") as client:
+            streams = (self._one(client, number) for number in range(self._count))
+            self.answers = list(await asyncio.gather(*streams, return_exceptions=True))
 
     async def _one(self, client: Any, number: int) -> Answer:
         answer = Answer()

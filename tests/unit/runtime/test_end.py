@@ -236,6 +236,8 @@ WITH_STUB = """
                     f"open({str(folder / 'stub.pid')!r}, 'w').write(str(os.getpid()))\\ntime.sleep(600)\\n")
     stub.chmod(0o755)
     subprocess.Popen([str(stub)])
+    while not (folder / "stub.pid").exists() or not (folder / "stub.pid").read_text():
+        time.sleep(0.01)
 """
 
 
@@ -251,6 +253,23 @@ def test_dead_stub_ends_the_container(container: Container) -> None:
     assert code == 1
     assert "the backend's process is gone" in err
     assert process.returncode == 1
+
+
+def test_a_stub_that_triton_has_given_up_is_ended(container: Container) -> None:
+    container.start(
+        WITH_STUB
+        + """
+    os.waitpid(int((folder / "stub.pid").read_text()), 0)
+    print("error: Stub process 'm_0_0' is not healthy.", flush=True)
+    sys.exit(1)
+    """
+    )
+    pid = container.pid("stub.pid")
+    code, _, err = container.end()
+    assert code == 1
+    assert not alive(pid)
+    assert "tritonserver has given up the backend's process" in err
+    assert container.message["reason"] == "StubTimeout"
 
 
 def test_drained_backend_shortens_the_wait(container: Container) -> None:
