@@ -113,6 +113,8 @@ class Senders:
                 stream.closed = True
                 stream.responder.send(response, flags=_FINAL)
         finally:
+            # Triton keeps the model for as long as any responder lives, and a stream may outlive its end.
+            stream.responder = None
             with self._idle:
                 self._open -= 1
                 if self._open == 0:

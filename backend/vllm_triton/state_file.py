@@ -13,6 +13,11 @@ def report_death(cause: str) -> None:
     _write({"state": "dead", "cause": cause})
 
 
+def report_stub_death() -> None:
+    """Say that the backend's own process, Triton's stub, is gone."""
+    _write({"state": "stub-dead"})
+
+
 def report_drained() -> None:
     """Say that every request is answered; nothing but idle connections can hold the server now."""
     _write({"state": "drained"})

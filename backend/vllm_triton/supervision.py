@@ -12,7 +12,6 @@ import signal
 from . import state_file
 
 _PR_SET_NAME = 15
-_STUB_DIED = "the backend's process ended unexpectedly"
 
 
 class Watchdog:
@@ -54,7 +53,7 @@ def _watch(group: int, stub_end: int, server_end: int, orderly: int) -> None:
             os.killpg(group, signal.SIGKILL)
         os.set_blocking(orderly, False)
         if server_end not in ended and not _read(orderly):
-            state_file.report_death(_STUB_DIED)
+            state_file.report_stub_death()
     finally:
         os._exit(0)
 

@@ -1,4 +1,4 @@
-"""The file in which the backend says that its engine is dead, or that it has answered everything."""
+"""The file in which the backend says that a part of it is dead, or that it has answered everything."""
 
 import json
 from dataclasses import dataclass
@@ -11,6 +11,8 @@ class EngineState:
 
     dead_cause: str | None = None
     """Why the engine is dead; None while it is not."""
+    stub_dead: bool = False
+    """The process in which Triton runs the backend is gone."""
     drained: bool = False
     """The end was asked for, and nothing is in flight any more."""
 
@@ -24,4 +26,4 @@ def read(path: Path) -> EngineState:
     state = content.get("state") if isinstance(content, dict) else None
     if state == "dead":
         return EngineState(dead_cause=str(content.get("cause") or "the engine gave no cause"))
-    return EngineState(drained=state == "drained")
+    return EngineState(stub_dead=state == "stub-dead", drained=state == "drained")

@@ -156,7 +156,7 @@ class Server:
             self._dead_engine = state.dead_cause
             say(f"the engine is dead, ending the container: {state.dead_cause}")
             self._act(self._drain.engine_died(now))
-        elif self._drain.stage is Stage.RUNNING and self._stub_died():
+        elif state.stub_dead or (self._drain.stage is Stage.RUNNING and self._stub_died()):
             self._dead_stub = True
             say("the backend's process is gone, ending the container")
             self._act(self._drain.engine_died(now))

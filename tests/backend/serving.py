@@ -14,7 +14,7 @@ import subprocess
 import sys
 import time
 import uuid
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -381,11 +381,11 @@ class Server:
         """Send one of the server's processes a signal."""
         os.kill(self.pid_of(part), number)
 
-    def wait_gone(self, seconds: float, *, besides: str | None = None) -> None:
-        """Wait until no process is left, but those whose command holds `besides`."""
+    def wait_gone(self, seconds: float, *, besides: Sequence[str] = ()) -> None:
+        """Wait until no process is left, but those whose command holds a word of `besides`."""
 
         def left() -> list[str]:
-            return [c for c in self.processes().values() if besides is None or besides not in c]
+            return [c for c in self.processes().values() if not any(word in c for word in besides)]
 
         deadline = time.monotonic() + seconds
         while remaining := left():

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from backend.client import Client
 from backend.serving import START_SECONDS, Installation, Model, Server, eventually
 
 MODELS = {
@@ -74,3 +75,17 @@ def test_the_reason_is_named(log: str, name: str) -> None:
 
 def test_unknown_keys_are_named_before_the_engine_starts(log: str) -> None:
     assert "Initializing a V1 LLM engine" not in log
+
+
+def test_a_model_whose_engine_died_is_unloaded_where_models_are_controlled(where: Installation) -> None:
+    model = Model(parameters={"ENABLE_VLLM_HEALTH_CHECK": "true"})
+    server = Server(where, {"vllm_model": model}, "--model-control-mode=explicit", "--load-model=vllm_model")
+    try:
+        server.wait_ready()
+        server.kill("EngineCore")
+        eventually(server.state, 5, "the engine's state")
+        refused = Client(server.grpc_port).ask(text_input="x").error
+        assert refused == "Model is unavailable due to unhealthy vLLM engine"
+        server.wait_gone(30, besides=("bin/tritonserver",))
+    finally:
+        server.close()

@@ -38,7 +38,8 @@ def _from_spec(facts: Facts) -> Iterator[_Subject]:
     if finding is not None:
         yield _Subject("Warning", finding.reason, finding.message, generation)
     for warning in facts.inputs.warnings:
-        yield _Subject("Warning", "SpecWarning", warning, f"{generation}: {warning}")
+        # Not of each generation: scaling makes one, and the warning is the same.
+        yield _Subject("Warning", "SpecWarning", warning, f"warning: {warning}")
 
 
 def _from_pods(facts: Facts) -> Iterator[_Subject]:

@@ -72,6 +72,7 @@ def test_tail_that_lost_nothing_is_whole() -> None:
     ("content", "state"),
     [
         ('{"state":"dead","cause":"signal 9"}', EngineState(dead_cause="signal 9")),
+        ('{"state":"stub-dead"}', EngineState(stub_dead=True)),
         ('{"state":"dead"}', EngineState(dead_cause="the engine gave no cause")),
         ('{"state":"drained"}', EngineState(drained=True)),
         ('{"state":"healthy"}', EngineState()),
