@@ -18,7 +18,7 @@ TINY_IMAGE: Final = "localhost/tiny-model:dev"
 #: The tiny model's engine settings, and what one pod of it may take.
 SPEC: Final[Mapping[str, Any]] = {
     "engineArgs": {"max_model_len": 512, "enforce_eager": True, "max_num_seqs": 16},
-    "resources": {"requests": {"cpu": "100m", "memory": "2Gi"}, "limits": {"memory": "5Gi"}},
+    "resources": {"requests": {"cpu": "300m", "memory": "2Gi"}, "limits": {"memory": "5Gi"}},
     "sharedMemory": {"sizeLimit": "256Mi"},
     "probe": {"periodSeconds": 5},
 }

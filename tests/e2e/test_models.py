@@ -161,13 +161,21 @@ def test_an_engine_argument_is_rolled_without_a_failed_request(tiny: Served) -> 
     print(f"requests answered during the roll: {json.dumps(clients.answered)}")
 
     assert statuses(recording, "Available") == ["True"]
-    assert statuses(recording, "Ready") == ["True", "Unknown", "True"]
     assert statuses(recording, "Reconciling") == ["absent", "True", "absent"]
     assert statuses(recording, "Stalled") == ["absent"]
+    reasons = {"Serving", "RollingOut"}
+    if any(tiny.pod_ids().values()):
+        # The machine stalled and Triton gave a new pod's stub up (docs/backend.md, "Known limits"): its
+        # container was started again, which is what the status has to say meanwhile.
+        reasons |= {"StubTimeout", "LoadingModel"}
+        assert statuses(recording, "Ready")[:2] == ["True", "Unknown"]
+        assert statuses(recording, "Ready")[-1] == "True"
+    else:
+        assert statuses(recording, "Ready") == ["True", "Unknown", "True"]
     for version in recording.versions:
         ready = condition(version, "Ready")
         assert (ready["status"] == "True") == (not condition(version, "Reconciling"))
-        assert ready["reason"] in {"Serving", "RollingOut"}, ready
+        assert ready["reason"] in reasons, ready
         assert ready["message"] or ready["reason"] == "Serving"
 
 
