@@ -48,10 +48,12 @@ RUN --mount=type=secret,id=ca,target=/etc/ssl/certs/ca-certificates.crt \
     --mount=type=cache,target=/root/.cache/uv \
     /opt/tools/bin/uv.sh sync --frozen --no-dev --no-install-project --compile-bytecode
 COPY operator operator
+# Made anew: uv takes the wheel in its cache for current as long as pyproject.toml is the same.
 RUN --mount=type=secret,id=ca,target=/etc/ssl/certs/ca-certificates.crt \
     --mount=type=secret,id=hostenv,target=/run/hostenv \
     --mount=type=cache,target=/root/.cache/uv \
     /opt/tools/bin/uv.sh sync --frozen --no-dev --no-editable --compile-bytecode \
+        --reinstall-package vllm-operator \
     && find /opt/vllm-operator -type d -name tests -prune -exec rm -rf {} +
 
 # Python and what it links to, without a shell or a package manager.
