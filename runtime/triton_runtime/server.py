@@ -7,7 +7,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -156,28 +156,28 @@ class Server:
             self._dead_engine = state.dead_cause
             say(f"the engine is dead, ending the container: {state.dead_cause}")
             self._act(self._drain.engine_died(now))
-        elif state.stub_dead or (self._drain.stage is Stage.RUNNING and self._stub_died()):
+        elif state.stub_dead or (self._drain.stage is Stage.RUNNING and self._stub_died(now)):
             self._dead_stub = True
             say("the backend's process is gone, ending the container")
             self._act(self._drain.engine_died(now))
 
-    def _stub_died(self) -> bool:
+    def _stub_died(self, now: float) -> bool:
         """While loading, stubs come and go; one that has served must stay."""
+        stubs = descendants.stubs(self._pid)
+        if self._served:
+            return not stubs
+        self._served = bool(stubs) and self._serves()
         if not self._served:
-            self._served = bool(descendants.stubs(self._pid)) and self._serves()
-            if not self._served:
-                self._end_abandoned_stub()
-            return False
-        return not descendants.stubs(self._pid)
+            self._end_abandoned(stubs, now)
+        return False
 
-    def _end_abandoned_stub(self) -> None:
+    def _end_abandoned(self, stubs: Iterable[int], now: float) -> None:
         """End a stub that Triton has given up: Triton waits for its end, and the stub does not know.
 
         That is what Triton does with a stub that was not heard of for a moment, as on a machine with too
         little CPU: neither would ever go on.
         """
-        now = time.monotonic()
-        waited = [stub for stub in descendants.stubs(self._pid) if descendants.waits_for(self._pid, stub)]
+        waited = [stub for stub in stubs if descendants.waits_for(self._pid, stub)]
         self._abandoned = {stub: self._abandoned.get(stub, now) for stub in waited}
         for stub, since in self._abandoned.items():
             if now - since > ABANDONED_SECONDS:

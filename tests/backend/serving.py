@@ -289,7 +289,7 @@ class Server:
 
         On a machine that stalls for a second, Triton takes a loading stub for dead and waits for it for ever
         (docs/backend.md, "Known limits"). The container's entry point ends such a server; here it is begun
-        once more, so that these tests judge the backend and not the machine.
+        anew, so that these tests judge the backend and not the machine.
         """
         heard = time.monotonic()
 
@@ -298,7 +298,7 @@ class Server:
             if not self._stub_is_given_up():
                 heard = time.monotonic()
             elif time.monotonic() - heard > ABANDONED_SECONDS:
-                print("Triton has given up its stub: beginning once more")
+                print("Triton has given up its stub: beginning anew")
                 self._end_processes()
                 self._status.unlink(missing_ok=True)
                 self._supervisor = self._start()
