@@ -114,6 +114,7 @@ class Stream:
         self._client = grpcclient.InferenceServerClient(client.address)
         self._queue: queue.Queue[Any] = queue.Queue()
         self.answer = Answer()
+        self._ended = False
         self._client.start_stream(lambda result, error: self._queue.put((result, error)))
         self._client.async_stream_infer(
             client.model,
@@ -128,7 +129,8 @@ class Stream:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._client.stop_stream(cancel_requests=True)
+        # A cancellation that crosses the last response leaks the request in Triton 24.10 (docs/backend.md).
+        self._client.stop_stream(cancel_requests=not self._ended)
         self._client.close()
 
     def next(self, timeout: float = 60) -> bool:
@@ -136,11 +138,13 @@ class Stream:
         result, error = self._queue.get(timeout=timeout)
         if error is not None:
             self.answer.error = error.message()
+            self._ended = True
             return True
         message = result.get_response()
         if message.outputs:
             self.answer.responses.append({o.name: result.as_numpy(o.name) for o in message.outputs})
-        return bool(message.parameters["triton_final_response"].bool_param)
+        self._ended = bool(message.parameters["triton_final_response"].bool_param)
+        return self._ended
 
     def result(self, timeout: float = 60) -> Answer:
         """Take everything to the end."""

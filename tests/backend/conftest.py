@@ -20,9 +20,10 @@ def where(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
 def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     """Show the end of the server's log beside a failure."""
     report = yield
-    server = getattr(item, "funcargs", {}).get("server")
-    if report.failed and isinstance(server, Server):
-        report.sections.append(("the server's log", server.log()[-4000:]))
+    if report.failed:
+        for server in getattr(item, "funcargs", {}).values():
+            if isinstance(server, Server):
+                report.sections.append(("the server's log", server.log()[-4000:]))
     return report
 
 
