@@ -32,8 +32,8 @@ test-backend: images ## Backend on real tritonserver and vLLM (CPU), in the trit
 	$(PY) -m pytest tests/backend
 test-e2e: programs images ## Everything on a full local cluster (root)
 	$(PY) -m pytest tests/e2e
-test-matrix: venv ## Backend tests on an older vLLM (OLDER_VLLM=0.26.0)
-	OLDER_VLLM=$(OLDER_VLLM) $(PY) -m pytest tests/matrix
+test-matrix: images ## Backend tests on an older vLLM (OLDER_VLLM=0.26.0)
+	OLDER_VLLM=$(OLDER_VLLM) UV=$(UV) $(PY) -m pytest tests/matrix
 
 ##@ Measure
 .PHONY: bench-operator bench-backend

@@ -18,6 +18,7 @@ from localcluster.cache import Cache
 from localcluster.imagerootfs import ImageRootfs
 
 VERSION = os.environ.get("OLDER_VLLM", "0.26.0")
+UV = os.environ.get("UV", "uv")
 MODULES = ("test_contract.py", "test_pooling.py", "test_shutdown.py")
 OVERRIDES = """
 torch=={torch}
@@ -30,7 +31,7 @@ torchcodec; python_version < "3"
 
 
 def _uv(*words: str, venv: Path) -> None:
-    subprocess.run(["uv", *words], check=True, env={**os.environ, "VIRTUAL_ENV": str(venv)})
+    subprocess.run([UV, *words], check=True, env={**os.environ, "VIRTUAL_ENV": str(venv)})
 
 
 def _build(directory: Path) -> None:
