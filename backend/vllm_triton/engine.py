@@ -45,6 +45,9 @@ STRUCTURED_OUTPUTS_NAMES: frozenset[str] = frozenset(
     field.name for field in dataclasses.fields(StructuredOutputsParams) if field.init
 )
 
+# How vLLM says that a prompt has fewer placeholders than images; it has no class of error for that.
+_NO_PLACE = ("Failed to apply prompt", "Expected there to be")
+
 Sink = Callable[[Any], None]
 
 
@@ -368,10 +371,17 @@ class Engine:
 
     async def render_text(self, text: str, images: list[Any] | None = None) -> Any:
         """Tokenise a prompt, with its images if there are any, off the event loop."""
-        prompt: dict[str, Any] = {"prompt": text}
-        if images:
-            prompt["multi_modal_data"] = {"image": images}
-        return await self._render(prompt)
+        if not images:
+            return await self._render({"prompt": text})
+        try:
+            return await self._render({"prompt": text, "multi_modal_data": {"image": images}})
+        except (AssertionError, RuntimeError) as error:
+            if not str(error).startswith(_NO_PLACE):
+                raise
+            raise invalid(
+                f"the prompt has no place for each of the {len(images)} images in `image`: "
+                "write the model's image placeholder once for each."
+            ) from None
 
     def encoded(self, text: str, token_ids: list[int]) -> Any:
         """Prepare a prompt that `tokenizer` has encoded."""

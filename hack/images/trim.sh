@@ -21,4 +21,4 @@ find . -type d \( -name tests -o -name test \) -not -path './torch/*' -prune -ex
 find . -type d -name __pycache__ -prune -exec rm -rf {} +
 
 # Nothing that torch needs for its start is missing.
-python3 -B -c 'import torch, transformers, safetensors'
+python3 -B -c 'import torch, torchvision, transformers, safetensors'
