@@ -38,9 +38,9 @@ test-matrix: images ## Backend tests on an older vLLM (OLDER_VLLM=0.26.0)
 ##@ Measure
 .PHONY: bench-operator bench-backend
 bench-operator: venv ## 500 VLLMModels on the control-plane profile
-	$(PY) bench/operator.py
+	$(PY) bench/operator_scale.py
 bench-backend: venv ## Tokens per second beside vLLM's bare engine (CPU)
-	$(PY) bench/backend.py
+	$(PY) bench/backend_speed.py
 
 ##@ Develop
 .PHONY: venv verify lint format types imports generate verify-generated verify-chart engine-schemas run

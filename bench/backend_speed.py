@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
-sys.path[:0] = [str(ROOT / "bench"), str(ROOT / "tests"), str(ROOT / "hack/localcluster")]
+sys.path[:0] = [str(ROOT / folder) for folder in ("tests", "hack/localcluster", "runtime")]
 
 from backend_load import Load, run  # noqa: E402
 

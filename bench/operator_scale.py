@@ -6,12 +6,9 @@ bench/results/operator.md.
 """
 
 # ruff: noqa: E402
-import sys
-
-sys.path[0] = ""  # this folder holds a file that is named like the standard library's `operator`
-
 import argparse
 import statistics
+import sys
 import time
 from collections import Counter
 from dataclasses import dataclass, field
