@@ -11,7 +11,7 @@ import triton_python_backend_utils as pb_utils
 
 from . import log
 from .errors import Kind, RequestFailed, internal
-from .streams import Item, Stream
+from .streams import END, Item, Stream
 from .tensors import Constants
 
 _CODES = {kind: getattr(pb_utils.TritonError, kind.value, pb_utils.TritonError.INTERNAL) for kind in Kind}
@@ -83,7 +83,10 @@ class Senders:
         items = stream.take()
         if not items or stream.closed:
             return
-        error = items.pop() if isinstance(items[-1], RequestFailed) else None
+        at_end = items[-1] is END
+        if at_end:
+            items.pop()
+        error = items.pop() if items and isinstance(items[-1], RequestFailed) else None
         if items:
             if len(items) > 1 and (self._open > 1 or stream.interval > 1):
                 self._send(stream, items, constants)
@@ -92,6 +95,8 @@ class Senders:
                     self._send(stream, (item,), constants)
         if error is not None:
             self._send_error(stream, error)
+        if at_end:
+            self._close(stream, None)
 
     def _send(self, stream: Stream, items: Sequence[Item], constants: Constants) -> None:
         if stream.answer is None:
@@ -105,13 +110,20 @@ class Senders:
 
     def _send_error(self, stream: Stream, error: RequestFailed) -> None:
         failure = pb_utils.TritonError(str(error), _CODES[error.kind])
-        self._close(stream, pb_utils.InferenceResponse(output_tensors=[], error=failure))
+        response = pb_utils.InferenceResponse(output_tensors=[], error=failure)
+        if error.of_many:
+            stream.responder.send(response)
+        else:
+            self._close(stream, response)
 
-    def _close(self, stream: Stream, response: Any) -> None:
+    def _close(self, stream: Stream, response: Any | None) -> None:
         try:
             with stream.lock:
                 stream.closed = True
-                stream.responder.send(response, flags=_FINAL)
+                if response is None:
+                    stream.responder.send(flags=_FINAL)
+                else:
+                    stream.responder.send(response, flags=_FINAL)
         finally:
             # Triton keeps the model for as long as any responder lives, and a stream may outlive its end.
             stream.responder = None

@@ -129,7 +129,7 @@ class Stream:
         return self
 
     def __exit__(self, *_: object) -> None:
-        # A cancellation that crosses the last response leaks the request in Triton 24.10 (docs/backend.md).
+        # Triton never frees a request that is cancelled as it ends (docs/backend.md, "Known limits").
         self._client.stop_stream(cancel_requests=not self._ended)
         self._client.close()
 

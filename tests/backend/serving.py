@@ -5,8 +5,10 @@ from localhost/tiny-model:dev. BACKEND_TEST_INSTALLATION names a directory with 
 nvidia-pytriton) and `tiny` (the model) to use instead: for development, and with another vLLM.
 """
 
+import contextlib
 import json
 import os
+import random
 import shutil
 import signal
 import socket
@@ -85,12 +87,17 @@ class Model:
 
 
 def free_ports(count: int) -> list[int]:
-    """Ports that nobody has at the moment."""
-    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    ports = [int(one.getsockname()[1]) for one in sockets]
-    for one in sockets:
-        one.close()
-    return ports
+    """Ports that nobody has at the moment, out of the range from which the kernel gives them to others.
+
+    Triton opens them only when the model is loaded, and vLLM takes some for itself meanwhile.
+    """
+    found: list[int] = []
+    while len(found) < count:
+        port = random.randrange(10_000, 30_000)
+        with contextlib.suppress(OSError):
+            socket.create_server(("127.0.0.1", port)).close()
+            found.append(port)
+    return found
 
 
 def eventually(check: Callable[[], Any], seconds: float, what: str) -> Any:

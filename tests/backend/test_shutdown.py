@@ -114,7 +114,7 @@ def test_mixed_load_leaks_nothing(server: Server) -> None:
 
 @pytest.fixture
 def fresh(where: Installation) -> Iterator[Server]:
-    """A server on which nothing was cancelled: such a request may keep Triton 24.10 from ending in order."""
+    """A server on which no request was cancelled as it ended: one may keep Triton from ending in order."""
     server = Server(where, {"vllm_model": Model(parameters={"DRAIN_SECONDS": str(DRAIN_SECONDS)})})
     try:
         yield server.wait_ready()
