@@ -26,8 +26,9 @@ test-unit: venv ## Pure tests, no cluster, seconds
 	$(PY) -m pytest tests/unit
 test-chart: programs ## Helm chart: lint, schema, rendered objects
 	$(PY) -m pytest tests/chart
+# Two at a time, each with a control plane of its own: most of these tests wait.
 test-integration: programs ## Operator against a real control plane, no node
-	$(PY) -m pytest tests/integration
+	$(PY) -m pytest tests/integration --numprocesses 2 --dist loadfile
 test-backend: images ## Backend on real tritonserver and vLLM (CPU), in the triton-cpu image
 	$(PY) -m pytest tests/backend
 test-e2e: programs images ## Everything on a full local cluster (root)
