@@ -20,15 +20,11 @@ class Kind(enum.Enum):
 
 
 class RequestFailed(Exception):
-    """A request that ends with an error; `str()` is the text that the client receives.
+    """A request that ends with an error; `str()` is the text that the client receives."""
 
-    `of_many`: it ends every open request at once, see `streams.END`.
-    """
-
-    def __init__(self, kind: Kind, text: str, *, of_many: bool = False) -> None:
+    def __init__(self, kind: Kind, text: str) -> None:
         super().__init__(text)
         self.kind = kind
-        self.of_many = of_many
 
 
 class ModelInvalid(ValueError):
@@ -47,7 +43,7 @@ def invalid(text: str) -> RequestFailed:
 
 def unhealthy() -> RequestFailed:
     """Build the error of a request that needs an engine which is dead."""
-    return RequestFailed(Kind.UNAVAILABLE, UNHEALTHY, of_many=True)
+    return RequestFailed(Kind.UNAVAILABLE, UNHEALTHY)
 
 
 def cancelled() -> RequestFailed:

@@ -21,7 +21,7 @@ from .requests import Generation, decode
 from .responses import Senders
 from .supervision import Watchdog
 
-_SHUTDOWN = RequestFailed(Kind.UNAVAILABLE, "the model is being unloaded", of_many=True)
+_SHUTDOWN = RequestFailed(Kind.UNAVAILABLE, "the model is being unloaded")
 _ENGINE_STOP_SECONDS = 2.0
 _FLUSH_SECONDS = 3.0
 # How long a thread may hold the interpreter while another waits. At the default of 5 ms a burst of arrivals

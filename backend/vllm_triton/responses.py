@@ -11,7 +11,7 @@ import triton_python_backend_utils as pb_utils
 
 from . import log
 from .errors import Kind, RequestFailed, internal
-from .streams import END, Item, Stream
+from .streams import Item, Stream
 from .tensors import Constants
 
 _CODES = {kind: getattr(pb_utils.TritonError, kind.value, pb_utils.TritonError.INTERNAL) for kind in Kind}
@@ -83,10 +83,7 @@ class Senders:
         items = stream.take()
         if not items or stream.closed:
             return
-        at_end = items[-1] is END
-        if at_end:
-            items.pop()
-        error = items.pop() if items and isinstance(items[-1], RequestFailed) else None
+        error = items.pop() if isinstance(items[-1], RequestFailed) else None
         if items:
             if len(items) > 1 and (self._open > 1 or stream.interval > 1):
                 self._send(stream, items, constants)
@@ -95,8 +92,6 @@ class Senders:
                     self._send(stream, (item,), constants)
         if error is not None:
             self._send_error(stream, error)
-        if at_end:
-            self._close(stream, None)
 
     def _send(self, stream: Stream, items: Sequence[Item], constants: Constants) -> None:
         if stream.answer is None:
@@ -110,20 +105,13 @@ class Senders:
 
     def _send_error(self, stream: Stream, error: RequestFailed) -> None:
         failure = pb_utils.TritonError(str(error), _CODES[error.kind])
-        response = pb_utils.InferenceResponse(output_tensors=[], error=failure)
-        if error.of_many:
-            stream.responder.send(response)
-        else:
-            self._close(stream, response)
+        self._close(stream, pb_utils.InferenceResponse(output_tensors=[], error=failure))
 
-    def _close(self, stream: Stream, response: Any | None) -> None:
+    def _close(self, stream: Stream, response: Any) -> None:
         try:
             with stream.lock:
                 stream.closed = True
-                if response is None:
-                    stream.responder.send(flags=_FINAL)
-                else:
-                    stream.responder.send(response, flags=_FINAL)
+                stream.responder.send(response, flags=_FINAL)
         finally:
             # Triton keeps the model for as long as any responder lives, and a stream may outlive its end.
             stream.responder = None

@@ -18,11 +18,8 @@ from .metrics import Metrics
 from .requests import Generation, Information, Pooling
 from .responses import Senders
 from .sampling import check_names, normalise, split_options
-from .streams import END, Stream
+from .streams import Stream
 from .tensors import Sequences
-
-# By then a client that cancels what failed has done so.
-_CROSSING_SECONDS = 0.25
 
 
 class Service:
@@ -190,12 +187,6 @@ class Service:
         """End a request with an error."""
         if stream.fail(error, drop_pending=drop_pending):
             self._mark(stream)
-            if error.of_many:
-                self._loop.call_later(_CROSSING_SECONDS, self._end, stream)
-
-    def _end(self, stream: Stream) -> None:
-        stream.pending.append(END)
-        self._mark(stream)
 
     def _mark(self, stream: Stream) -> None:
         """Note that a stream has something to send; hand all such streams over once per turn of the loop."""

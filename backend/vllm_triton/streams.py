@@ -11,10 +11,7 @@ from typing import Any
 from .errors import RequestFailed
 from .requests import Outputs
 
-Item = Any  # an output of the engine, a ready answer, the `RequestFailed` that ends the request, or `END`
-# The final flag after an error that ends many requests at once. Clients cancel a stream that failed, and
-# Triton never frees a request whose cancellation crosses its final flag: neither it nor its model.
-END = object()
+Item = Any  # an output of the engine, a ready answer, or the `RequestFailed` that ends the request
 
 
 class Stream:

@@ -165,9 +165,10 @@ async def ask_async(client: Any, model: str = "vllm_model", **values: Any) -> An
         yield {"model_name": model, "inputs": tensors(**values), "request_id": "async"}
 
     async for result, error in client.stream_infer(one()):
+        # Read to its end also after an error: leaving cancels it, see "Known limits" in docs/backend.md.
         if error is not None:
             answer.error = error.message()
-            break
+            continue
         message = result.get_response()
         answer.responses.append({o.name: result.as_numpy(o.name) for o in message.outputs})
     return answer
@@ -204,8 +205,8 @@ class Flood:
                 self._started.release()
             if error is not None:
                 answer.error = error.message()
-                break
-            answer.responses.append({"text_output": result.as_numpy("text_output")})
+            else:
+                answer.responses.append({"text_output": result.as_numpy("text_output")})
         return answer
 
     def join(self, seconds: float) -> list[Answer | BaseException]:
