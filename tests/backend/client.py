@@ -168,9 +168,9 @@ async def ask_async(client: Any, model: str = "vllm_model", **values: Any) -> An
         # Read to its end also after an error: leaving cancels it, see "Known limits" in docs/backend.md.
         if error is not None:
             answer.error = error.message()
-            continue
-        message = result.get_response()
-        answer.responses.append({o.name: result.as_numpy(o.name) for o in message.outputs})
+        else:
+            outputs = result.get_response().outputs
+            answer.responses.append({o.name: result.as_numpy(o.name) for o in outputs})
     return answer
 
 

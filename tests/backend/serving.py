@@ -91,13 +91,13 @@ def free_ports(count: int) -> list[int]:
 
     Triton opens them only when the model is loaded, and vLLM takes some for itself meanwhile.
     """
-    found: list[int] = []
+    found: set[int] = set()
     while len(found) < count:
         port = random.randrange(10_000, 30_000)
         with contextlib.suppress(OSError):
             socket.create_server(("127.0.0.1", port)).close()
-            found.append(port)
-    return found
+            found.add(port)
+    return list(found)
 
 
 def eventually(check: Callable[[], Any], seconds: float, what: str) -> Any:

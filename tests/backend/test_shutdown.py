@@ -113,7 +113,7 @@ def test_mixed_load_leaks_nothing(server: Server) -> None:
 
 
 @pytest.fixture
-def fresh(where: Installation) -> Iterator[Server]:
+def fresh_server(where: Installation) -> Iterator[Server]:
     """A server on which no request was cancelled as it ended: one may keep Triton from ending in order."""
     server = Server(where, {"vllm_model": Model(parameters={"DRAIN_SECONDS": str(DRAIN_SECONDS)})})
     try:
@@ -122,25 +122,26 @@ def fresh(where: Installation) -> Iterator[Server]:
         server.close()
 
 
-def test_sigterm_with_requests_in_flight_ends_within_the_drain_time(fresh: Server) -> None:
-    server = fresh
-    flood = Flood(server.grpc_port, IN_FLIGHT, max_tokens=2000)
+def test_sigterm_with_requests_in_flight_ends_within_the_drain_time(fresh_server: Server) -> None:
+    flood = Flood(fresh_server.grpc_port, IN_FLIGHT, max_tokens=2000)
     with Stream(
-        Client(server.grpc_port),
+        Client(fresh_server.grpc_port),
         text_input="x",
         stream=True,
         sampling_parameters={"temperature": 0, "max_tokens": 20, "ignore_eos": True},
     ) as short:
         ended = short.next()
         asked = time.monotonic()
-        server.kill("tritonserver", signal.SIGTERM)
+        fresh_server.kill("tritonserver", signal.SIGTERM)
         answer = short.answer if ended else short.result()
     # Its client closed it: Triton keeps a model while a gRPC stream that used it is open, answered or not.
     assert answer.error is None, "a request that can finish in the drain time does"
     flood.join(DRAIN_SECONDS + 10)
-    status = eventually(lambda: server.exit_status() is not None, DRAIN_SECONDS + 20, "the server's end")
+    status = eventually(
+        lambda: fresh_server.exit_status() is not None, DRAIN_SECONDS + 20, "the server's end"
+    )
     assert status
-    assert server.exit_status() == 0
+    assert fresh_server.exit_status() == 0
     assert time.monotonic() - asked < DRAIN_SECONDS + 20
-    assert server.state() == {"state": "drained"}
-    server.wait_gone(1)
+    assert fresh_server.state() == {"state": "drained"}
+    fresh_server.wait_gone(1)
