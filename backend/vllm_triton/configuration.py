@@ -32,6 +32,9 @@ class Settings:
     check_health: bool
     drain_seconds: float
     sender_threads: int
+    group: str
+    instance: int
+    instances: int
 
 
 def read_settings(args: Mapping[str, str], directory: Path) -> Settings:
@@ -41,6 +44,7 @@ def read_settings(args: Mapping[str, str], directory: Path) -> Settings:
         raise AssertionError(_NOT_DECOUPLED)
     parameters = {name: value.get("string_value", "") for name, value in config.get("parameters", {}).items()}
     kind = args.get("model_instance_kind", "MODEL")
+    group, instance, instances = _place_in_group(config, args["model_instance_name"], kind)
     return Settings(
         name=args["model_name"],
         version=args["model_version"],
@@ -52,7 +56,22 @@ def read_settings(args: Mapping[str, str], directory: Path) -> Settings:
         check_health=_is_true(parameters.get("ENABLE_VLLM_HEALTH_CHECK", "")),
         drain_seconds=_seconds(parameters, "DRAIN_SECONDS", "TRITON_VLLM_EXIT_TIMEOUT_SECONDS", 10.0),
         sender_threads=int(parameters.get("SENDER_THREADS", "") or _default_senders()),
+        group=group,
+        instance=instance,
+        instances=instances,
     )
+
+
+def _place_in_group(config: Mapping[str, Any], name: str, kind: str) -> tuple[str, int, int]:
+    """Return the instance group's name, this instance's number in it, and how many share an engine.
+
+    Triton calls the instances of a group NAME_0, NAME_1, ...; those of KIND_GPU each have an engine.
+    """
+    group, _, number = name.rpartition("_")
+    count = next((int(entry["count"]) for entry in config["instance_group"] if entry["name"] == group), 1)
+    if kind.removeprefix("KIND_") != "MODEL" or count == 1:
+        return name, 0, 1
+    return group, int(number), count
 
 
 def _default_senders() -> int:
@@ -147,6 +166,16 @@ def _is_plain(annotation: Any) -> bool:
     if origin in (typing.Union, types.UnionType):
         return all(_is_plain(part) for part in typing.get_args(annotation))
     return False
+
+
+def check_group(settings: Settings, arguments: Mapping[str, Any]) -> None:
+    """Refuse what instances that share an engine cannot do."""
+    copies = int(arguments.get("data_parallel_size") or 1)
+    if settings.instances > 1 and copies > 1:
+        raise ModelInvalid(
+            f"the {settings.instances} instances of {settings.group} would share one engine, but "
+            f"data_parallel_size {copies} makes several: set `count: 1` in the model's config.pbtxt."
+        )
 
 
 def choose_devices(settings: Settings, arguments: Mapping[str, Any]) -> str | None:

@@ -29,11 +29,18 @@ class DepartureWatch:
     """A thread that calls back once when the server or this model is on its way out."""
 
     def __init__(
-        self, name: str, version: str, busy: Callable[[], bool], leaving: Callable[[], None]
+        self,
+        name: str,
+        version: str,
+        *,
+        busy: Callable[[], bool],
+        leaving: Callable[[], None],
+        drained: Callable[[], None],
     ) -> None:
         self._path = f"/v2/models/{name}/versions/{version}/ready"
         self._busy = busy
         self._leaving = leaving
+        self._drained = drained
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="vllm-departure", daemon=True)
         self._thread.start()
@@ -51,7 +58,7 @@ class DepartureWatch:
             if state_file.told_to_end():
                 # Before Triton closes its endpoint, it waits for every idle connection to it.
                 self._leaving()
-                state_file.report_drained()
+                self._drained()
                 return
             listening = set(_listening(os.getppid()))
             if before - listening:

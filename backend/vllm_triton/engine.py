@@ -16,6 +16,7 @@ from typing import Any
 import msgspec
 import vllm
 from pydantic import TypeAdapter, ValidationError
+from vllm.config import VllmConfig
 from vllm.engine.arg_utils import AsyncEngineArgs
 from vllm.inputs import tokens_input
 from vllm.lora.request import LoRARequest
@@ -27,9 +28,12 @@ from vllm.sampling_params import RequestOutputKind, SamplingParams, StructuredOu
 from vllm.usage.usage_lib import UsageContext
 from vllm.v1.engine.async_llm import AsyncLLM
 from vllm.v1.engine.exceptions import EngineDeadError
+from vllm.v1.engine.utils import EngineZmqAddresses, launch_core_engines
+from vllm.v1.executor import Executor
 from vllm.v1.metrics.loggers import PrometheusStatLogger
 
 from .errors import Kind, RequestFailed, generating, invalid, unhealthy
+from .frontends import Follower, Leader, Seat
 
 VERSION: str = vllm.__version__
 
@@ -308,19 +312,45 @@ class Engine:
         self.tasks = tasks
         self._config = llm.vllm_config
         self.tokenizer = PromptTokenizer.of(llm)
+        self._cause: str | None = None
 
     @classmethod
     async def start(
-        cls, arguments: Mapping[str, Any], take_step: Callable[[int], Callable[[Step], None] | None]
+        cls,
+        arguments: Mapping[str, Any],
+        take_step: Callable[[int], Callable[[Step], None] | None],
+        frontend: Leader | Follower,
     ) -> Engine:
-        """Start the engine process and wait until it has loaded the model.
+        """Start the engine, or join the one that the leading front end starts; wait until it has the model.
 
         `take_step` is given the longest sequence the model takes and returns where statistics go, if at all.
         """
         _do_without_a_compiler()
+        seat = frontend.seat
         args = AsyncEngineArgs(**arguments)
+        if seat.count > 1:
+            # As vLLM's own server does for its several API processes: among others, what a front end has
+            # cached of an image is then not taken for what the engine has.
+            args._api_process_count = seat.count
+            args._api_process_rank = -1 if frontend.leads else seat.index
         config = args.create_engine_config(usage_context=UsageContext.OPENAI_API_SERVER)
         take = None if args.disable_log_stats else take_step(config.model_config.max_model_len)
+        manager: Any = None
+        shared: dict[str, Any] = {}
+        if seat.count > 1:
+            if frontend.leads:
+                manager = _launch(config, seat, log_stats=take is not None)
+                config.parallel_config._api_process_rank = 0
+            else:
+                await asyncio.to_thread(frontend.wait_for_engine)
+            shared = {
+                "client_addresses": {
+                    "input_address": seat.input_address(seat.index),
+                    "output_address": seat.output_address(seat.index),
+                },
+                "client_count": seat.count,
+                "client_index": seat.index,
+            }
         llm = AsyncLLM.from_vllm_config(
             config,
             usage_context=UsageContext.OPENAI_API_SERVER,
@@ -329,7 +359,12 @@ class Engine:
             aggregate_engine_logging=args.aggregate_engine_logging,
             # Without a consumer the per-step statistics are work for nothing.
             disable_log_stats=True,
+            **shared,
         )
+        if manager is not None:
+            # From here on the leader is to the engine what a lone front end is: it watches and ends it.
+            llm.engine_core.resources.engine_manager = manager
+            llm.engine_core.start_engine_core_monitor()
         return cls(llm, tuple(await llm.get_supported_tasks()))
 
     @property
@@ -359,6 +394,8 @@ class Engine:
 
     def death(self) -> str:
         """Say how the engine's process ended, as far as it can be known."""
+        if self._cause is not None:
+            return self._cause
         manager = getattr(self._llm.engine_core.resources, "engine_manager", None)
         codes = [
             process.exitcode for process in getattr(manager, "processes", ()) if process.exitcode is not None
@@ -453,9 +490,17 @@ class Engine:
         """Load an adapter."""
         await self._llm.add_lora(lora)
 
-    async def remove_lora(self, lora: LoRARequest) -> None:
+    async def remove_lora(self, number: int) -> None:
         """Unload an adapter."""
-        await self._llm.remove_lora(lora.lora_int_id)
+        await self._llm.remove_lora(number)
+
+    def abandon(self, cause: str) -> None:
+        """Take the engine for dead, and end it if it is this front end's to end."""
+        self._cause = cause
+        self._llm.engine_core.resources.engine_dead = True
+        manager = self._llm.engine_core.resources.engine_manager
+        if manager is not None:
+            manager.shutdown(timeout=0)
 
     def shutdown(self, timeout: float) -> None:
         """Stop the engine's processes."""
@@ -464,6 +509,19 @@ class Engine:
             # First, or it reports the end of the engine as a failure.
             handler.get_loop().call_soon_threadsafe(handler.cancel)
         self._llm.shutdown(timeout=timeout)
+
+
+def _launch(config: VllmConfig, seat: Seat, *, log_stats: bool) -> Any:
+    """Start the engine's process for several front ends; return what manages it, once it has the model."""
+    front_ends = range(seat.count)
+    addresses = EngineZmqAddresses(
+        inputs=[seat.input_address(index) for index in front_ends],
+        outputs=[seat.output_address(index) for index in front_ends],
+    )
+    with launch_core_engines(config, Executor.get_class(config), log_stats, addresses) as launched:
+        # A tuple until vLLM 0.29 or so.
+        manager = launched[0] if isinstance(launched, tuple) else launched.engine_manager
+    return manager
 
 
 def _do_without_a_compiler() -> None:

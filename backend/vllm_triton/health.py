@@ -8,9 +8,10 @@ from typing import Any
 
 import triton_python_backend_utils as pb_utils
 
-from . import log, state_file
+from . import log
 from .engine import Engine
 from .errors import RequestFailed, unhealthy
+from .frontends import Follower, Leader
 from .responses import Senders
 from .service import Service
 
@@ -18,7 +19,7 @@ _PERIOD_SECONDS = 0.2
 _FLUSH_SECONDS = 3.0
 
 
-async def watch(service: Service, senders: Senders) -> None:
+async def watch(service: Service, senders: Senders, frontend: Leader | Follower) -> None:
     """Wait until the engine is dead, answer every open request, then report the death."""
     # Polled: vLLM calls nobody back.
     while True:
@@ -30,7 +31,7 @@ async def watch(service: Service, senders: Senders) -> None:
     service.fail_all(unhealthy())
     await asyncio.to_thread(senders.wait_until_sent, _FLUSH_SECONDS)
     try:
-        state_file.report_death(cause)
+        await asyncio.to_thread(frontend.engine_died, cause)
     except OSError as error:
         log.error(f"the engine's death could not be reported: {error}")
 

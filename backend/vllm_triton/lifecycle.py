@@ -13,7 +13,7 @@ from typing import Any
 
 import triton_python_backend_utils as pb_utils
 
-from . import configuration, health, log, state_file
+from . import configuration, frontends, health, log
 from .cancellation import CancellationPoller
 from .departure import DepartureWatch
 from .errors import Kind, RequestFailed, internal
@@ -36,11 +36,15 @@ class LoadedModel:
         directory = Path(pb_utils.get_model_dir())
         self._settings = settings = configuration.read_settings(args, directory)
         arguments = configuration.read_engine_arguments(directory)
+        configuration.check_group(settings, arguments)
         devices = configuration.choose_devices(settings, arguments)
         if devices is not None:
             os.environ["CUDA_VISIBLE_DEVICES"] = devices
         # Before vLLM starts anything, so that all of it is born into the group that the watchdog ends.
         self._watchdog = Watchdog()
+        self._frontend = frontends.open_seat(
+            settings.name, settings.version, settings.group, settings.instance, settings.instances
+        )
         self._closing = False
         self._numbers = itertools.count(1)
         self._loop = asyncio.new_event_loop()
@@ -49,13 +53,19 @@ class LoadedModel:
         self._senders = Senders(settings.sender_threads)
         try:
             self._load(arguments)
-        except BaseException:
+        except BaseException as error:
+            self._frontend.failed(str(error))
             self._watchdog.expect_end()
             self._stop_loop()
             raise
+        self._frontend.engine_is_up()
         self._poller = CancellationPoller(self._service.open, self._cancel)
         self._departure = DepartureWatch(
-            settings.name, settings.version, lambda: self._senders.open > 0, self._leave
+            settings.name,
+            settings.version,
+            busy=lambda: self._senders.open > 0,
+            leaving=self._leave,
+            drained=self._frontend.report_drained,
         )
         # What is loaded by now lives until the end: keep the garbage collector from walking it again.
         gc.collect()
@@ -72,8 +82,11 @@ class LoadedModel:
             arguments, vllm_engine.argument_fields(), vllm_engine.VERSION
         )
         self._vllm_version = vllm_engine.VERSION
-        self._service = self._call(start(self._loop, self._settings, checked, self._senders))
-        self._watch = asyncio.run_coroutine_threadsafe(health.watch(self._service, self._senders), self._loop)
+        self._service = self._call(start(self._loop, self._settings, checked, self._senders, self._frontend))
+        self._watch = asyncio.run_coroutine_threadsafe(
+            health.watch(self._service, self._senders, self._frontend), self._loop
+        )
+        self._frontend.watch(self._service.engine.abandon)
 
     @property
     def ready(self) -> bool:
@@ -114,13 +127,14 @@ class LoadedModel:
         self._leave()
         self._poller.stop()
         self._watch.cancel()
+        self._frontend.close()
         self._call(self._service.stop(_ENGINE_STOP_SECONDS))
         self._senders.stop(_FLUSH_SECONDS)
         self._stop_loop()
         # Triton's objects must not be left to the interpreter's end, which comes after their memory's.
         gc.collect()
         self._watchdog.expect_end()
-        state_file.report_drained()
+        self._frontend.report_end()
         log.info(f"model {self._settings.name} is stopped")
 
     def _leave(self) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import hashlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,10 +13,12 @@ from typing import Any
 from . import log
 from .engine import Engine, lora_request, one_line
 from .errors import Kind, ModelInvalid, RequestFailed
+from .frontends import Follower, Leader
 
 FILE = "multi_lora.json"
 _PERIOD_SECONDS = 1.0
 _RETRY_SECONDS = 10.0
+_HELD, _RELEASED = "adapter held", "adapter released"
 
 
 def read_adapters(directory: Path) -> dict[str, str]:
@@ -41,11 +45,12 @@ def parse_adapters(text: str) -> dict[str, str]:
 class Adapter:
     """One adapter in the engine. A name whose path changes gets a new one, under a new number."""
 
-    __slots__ = ("in_flight", "name", "path", "request", "withdrawn")
+    __slots__ = ("in_flight", "name", "number", "path", "request", "withdrawn")
 
     def __init__(self, name: str, path: str, number: int) -> None:
         self.name = name
         self.path = path
+        self.number = number
         self.request = lora_request(name, number, path)
         self.in_flight = 0
         # No longer offered; it leaves the engine with its last request.
@@ -53,14 +58,23 @@ class Adapter:
 
 
 class Adapters:
-    """The adapters that requests may name. Belongs to the event loop's thread."""
+    """The adapters that requests may name. Belongs to the event loop's thread.
 
-    def __init__(self, engine: Engine, *, enabled: bool) -> None:
+    Front ends that share an engine follow the same file, each at its own pace. An adapter has the same number
+    in all of them, and the leader removes it from the engine when none holds it any more.
+    """
+
+    def __init__(self, engine: Engine, frontend: Leader | Follower, *, enabled: bool) -> None:
         self._engine = engine
+        self._frontend = frontend
         self.enabled = enabled
         self._offered: dict[str, Adapter] = {}
-        self._numbers = 0
+        # Front ends by the adapter's number, once for each adapter of theirs with this number.
+        self._holders: dict[int, list[int]] = {}
         self._removals: set[asyncio.Task[None]] = set()
+        loop = asyncio.get_running_loop()
+        frontend.subscribe(_HELD, lambda index, n: loop.call_soon_threadsafe(self._hold, index, n))
+        frontend.subscribe(_RELEASED, lambda index, n: loop.call_soon_threadsafe(self._release, index, n))
 
     def names(self) -> list[str]:
         """Return the names of the adapters on offer."""
@@ -95,12 +109,13 @@ class Adapters:
             current = self._offered.get(name)
             if current is not None and current.path == path:
                 continue
-            self._numbers += 1
-            adapter = Adapter(name, path, self._numbers)
+            adapter = Adapter(name, path, await asyncio.to_thread(_number, name, path))
+            self._frontend.tell(_HELD, adapter.number)
             try:
                 await self._engine.add_lora(adapter.request)
             except Exception as error:
                 failed[name] = one_line(error)
+                self._frontend.tell(_RELEASED, adapter.number)
                 continue
             self._offered[name] = adapter
             if current is not None:
@@ -116,16 +131,40 @@ class Adapters:
         self._remove_if_unused(adapter)
 
     def _remove_if_unused(self, adapter: Adapter) -> None:
-        if adapter.withdrawn and adapter.in_flight == 0 and not self._engine.errored:
-            task = asyncio.get_running_loop().create_task(self._remove(adapter))
+        if adapter.withdrawn and adapter.in_flight == 0:
+            self._frontend.tell(_RELEASED, adapter.number)
+
+    def _hold(self, index: int, number: int) -> None:
+        self._holders.setdefault(number, []).append(index)
+
+    def _release(self, index: int, number: int) -> None:
+        holders = self._holders[number]
+        holders.remove(index)
+        if not holders and not self._engine.errored:
+            del self._holders[number]
+            task = asyncio.get_running_loop().create_task(self._remove(number))
             self._removals.add(task)
             task.add_done_callback(self._removals.discard)
 
-    async def _remove(self, adapter: Adapter) -> None:
+    async def _remove(self, number: int) -> None:
         try:
-            await self._engine.remove_lora(adapter.request)
+            await self._engine.remove_lora(number)
         except Exception as error:
-            log.warning(f"LoRA {adapter.name} could not be unloaded: {one_line(error)}")
+            log.warning(f"LoRA adapter {number} could not be unloaded: {one_line(error)}")
+
+
+def _number(name: str, path: str) -> int:
+    """Return an adapter's number in the engine: other files under the same path have another.
+
+    Out of 2^31: that two adapters of a model meet is as good as impossible.
+    """
+    identity = [name, path]
+    with contextlib.suppress(OSError):
+        for file in sorted(Path(path).iterdir()):
+            status = file.stat()
+            identity.append(f"{file.name} {status.st_mtime_ns} {status.st_size}")
+    digest = hashlib.sha256("\0".join(identity).encode()).digest()
+    return 1 + int.from_bytes(digest[:4], "little") % 0x7FFFFFFF
 
 
 async def follow(adapters: Adapters, directory: Path) -> None:

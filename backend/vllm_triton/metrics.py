@@ -1,21 +1,27 @@
-"""Publishes vLLM's statistics as Triton metrics, summed up here and pushed about once a second."""
+"""Publishes vLLM's statistics as Triton metrics, summed up here and pushed about once a second.
+
+Front ends that share an engine sum up what they see, and their leader publishes it: Triton would give them
+one metric under several owners, and take it away with the first of them.
+"""
 
 from __future__ import annotations
 
 import threading
 from collections import Counter, deque
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import triton_python_backend_utils as pb_utils
 
 from . import log
 from .engine import Step
+from .frontends import Follower, Leader
 
 _PERIOD_SECONDS = 1.0
 # Each observation of a histogram is a message to the server process. Token latencies are observed one by one
-# up to this many in a second; beyond, as many are taken at even distances.
+# up to this many in a second, all front ends together; beyond, as many are taken at even distances.
 _TOKEN_LATENCIES_PER_PUSH = 200
+_SUBJECT = "statistics"
 
 _SECONDS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.04, 0.06, 0.08, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0)
 _TOKEN_SECONDS = (
@@ -90,12 +96,101 @@ def evenly(values: Sequence[float], count: int) -> Iterable[float]:
     return (values[index * len(values) // count] for index in range(count))
 
 
+Summary = dict[str, Any]  # JSON: what the steps of about a second add up to
+
+
+def summarise(steps: Sequence[Step], *, idle: bool, token_latencies: int) -> Summary:
+    """Add up steps of the engine, of whose token latencies at most so many are kept."""
+    sums: Counter[str] = Counter()
+    reasons: Counter[str] = Counter()
+    for step in steps:
+        sums["vllm:prompt_tokens_total"] += step.prompt_tokens
+        sums["vllm:generation_tokens_total"] += step.generation_tokens
+        sums["vllm:num_preemptions_total"] += step.preemptions
+        sums["vllm:prefix_cache_queries_total"] += step.prefix_cache_queries
+        sums["vllm:prefix_cache_hits_total"] += step.prefix_cache_hits
+        reasons.update(request.finish_reason for request in step.finished)
+    gauges: dict[str, float] = {}
+    # vLLM tells the state of its scheduler to one front end in each step.
+    scheduled = next((step for step in reversed(steps) if step.running is not None), None)
+    if scheduled is not None:
+        gauges["vllm:num_requests_running"] = float(scheduled.running or 0)
+        gauges["vllm:num_requests_waiting"] = float(scheduled.waiting)
+        gauges["vllm:kv_cache_usage_perc"] = scheduled.kv_cache_usage
+    latencies = [value for step in steps for value in step.token_latencies]
+    finished = [request for step in steps for request in step.finished]
+    sampled = list(evenly(latencies, token_latencies))
+    observations = {
+        "vllm:time_to_first_token_seconds": [v for step in steps for v in step.first_token_latencies],
+        "vllm:time_per_output_token_seconds": sampled,
+        "vllm:inter_token_latency_seconds": sampled,
+        "vllm:e2e_request_latency_seconds": [request.e2e_latency for request in finished],
+        "vllm:request_queue_time_seconds": [request.queued_time for request in finished],
+        "vllm:request_prefill_time_seconds": [request.prefill_time for request in finished],
+        "vllm:request_decode_time_seconds": [request.decode_time for request in finished],
+        "vllm:request_inference_time_seconds": [request.inference_time for request in finished],
+        "vllm:request_prompt_tokens": [float(request.prompt_tokens) for request in finished],
+        "vllm:request_generation_tokens": [float(request.generation_tokens) for request in finished],
+        "vllm:request_params_n": [float(n) for step in steps for n in step.params_n],
+    }
+    return {"sums": sums, "reasons": reasons, "gauges": gauges, "observations": observations, "idle": idle}
+
+
+class Statistics:
+    """Gathers the steps that a front end sees; `take` is called on the event loop for every one."""
+
+    def __init__(self, frontend: Leader | Follower) -> None:
+        self._frontend = frontend
+        self._steps: deque[Step] = deque()
+        self._told_idle = True
+        self._stopping = threading.Event()
+        self._thread: threading.Thread | None = None
+
+    def take(self, step: Step) -> None:
+        """Note one step of the engine."""
+        self._steps.append(step)
+
+    def start(self, idle: Callable[[], bool]) -> None:
+        """Begin to tell the leader; what the warm-up left is not counted."""
+        self._steps.clear()
+        self._idle = idle
+        self._thread = threading.Thread(target=self._run, name="vllm-statistics", daemon=True)
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Tell what is left and end the thread."""
+        self._stopping.set()
+        if self._thread is not None:
+            self._thread.join()
+
+    def _run(self) -> None:
+        while not self._stopping.wait(_PERIOD_SECONDS):
+            self._tell()
+        self._tell()
+
+    def _tell(self) -> None:
+        steps = []
+        while self._steps:
+            steps.append(self._steps.popleft())
+        idle = self._idle()
+        if not steps and idle == self._told_idle:
+            return
+        self._told_idle = idle
+        latencies = _TOKEN_LATENCIES_PER_PUSH // self._frontend.seat.count
+        try:
+            self._frontend.tell(_SUBJECT, summarise(steps, idle=idle, token_latencies=latencies))
+        except Exception as error:
+            log.defect("the metrics could not be pushed", error)
+
+
 class Metrics:
-    """The model's metrics. `take` is called on the event loop for every step of the engine."""
+    """The model's metrics, held by the leader."""
 
     def __init__(self, name: str, version: str, max_model_len: int) -> None:
         self._labels = {"model": name, "version": version}
-        self._steps: deque[Step] = deque()
+        # Held while Triton is told: summaries come on several threads, and none may come after the end.
+        self._lock = threading.Lock()
+        self._stopped = False
         # A family must outlive its metrics.
         self._families: list[Any] = []
         self._counters = {
@@ -119,8 +214,7 @@ class Metrics:
         self._shown: dict[str, float] = {}
         self._queries = 0
         self._hits = 0
-        self._stopping = threading.Event()
-        self._thread: threading.Thread | None = None
+        self._busy: set[int] = set()
 
     def _one(self, name: str, text: str, kind: Any, buckets: list[float] | None = None) -> Any:
         family = pb_utils.MetricFamily(name=name, description=text, kind=kind)
@@ -131,76 +225,45 @@ class Metrics:
     def _reason(self, reason: str) -> Any:
         return self._success_family.Metric(labels={**self._labels, "finished_reason": reason})
 
-    def take(self, step: Step) -> None:
-        """Note one step of the engine."""
-        self._steps.append(step)
-
-    def start(self, idle: Callable[[], bool]) -> None:
-        """Begin to publish; what the warm-up left is not counted."""
-        self._steps.clear()
-        self._idle = idle
-        self._thread = threading.Thread(target=self._run, name="vllm-metrics", daemon=True)
-        self._thread.start()
-
     def stop(self) -> None:
-        """Publish what is left and end the thread."""
-        self._stopping.set()
-        if self._thread is not None:
-            self._thread.join()
-        for metrics in (self._counters, self._gauges, self._histograms, self._success):
-            metrics.clear()
-        self._families.clear()
+        """Give the metrics back."""
+        with self._lock:
+            self._stopped = True
+            for metrics in (self._counters, self._gauges, self._histograms, self._success):
+                metrics.clear()
+            self._families.clear()
 
-    def _run(self) -> None:
-        while not self._stopping.wait(_PERIOD_SECONDS):
-            self._push_safely()
-        self._push_safely()
+    def push(self, index: int, summary: Summary) -> None:
+        """Publish what a front end has seen."""
+        with self._lock:
+            if self._stopped:
+                return
+            self._push_counters(summary)
+            self._push_gauges(index, summary)
+            for name, values in summary["observations"].items():
+                metric = self._histograms[name]
+                for value in values:
+                    metric.observe(value)
 
-    def _push_safely(self) -> None:
-        try:
-            self._push()
-        except Exception as error:
-            log.defect("the metrics could not be pushed", error)
-
-    def _push(self) -> None:
-        steps = []
-        while self._steps:
-            steps.append(self._steps.popleft())
-        self._push_counters(steps)
-        self._push_gauges(steps)
-        for name, values in self._observations(steps).items():
-            metric = self._histograms[name]
-            for value in values:
-                metric.observe(value)
-
-    def _push_counters(self, steps: Sequence[Step]) -> None:
-        sums: Counter[str] = Counter()
-        reasons: Counter[str] = Counter()
-        for step in steps:
-            sums["vllm:prompt_tokens_total"] += step.prompt_tokens
-            sums["vllm:generation_tokens_total"] += step.generation_tokens
-            sums["vllm:num_preemptions_total"] += step.preemptions
-            sums["vllm:prefix_cache_queries_total"] += step.prefix_cache_queries
-            sums["vllm:prefix_cache_hits_total"] += step.prefix_cache_hits
-            reasons.update(request.finish_reason for request in step.finished)
+    def _push_counters(self, summary: Summary) -> None:
+        sums = summary["sums"]
         for name, value in sums.items():
             if value:
                 self._counters[name].increment(value)
-        for reason, value in reasons.items():
+        for reason, value in summary["reasons"].items():
             if reason not in self._success:
                 self._success[reason] = self._reason(reason)
             self._success[reason].increment(value)
-        self._queries += sums["vllm:prefix_cache_queries_total"]
-        self._hits += sums["vllm:prefix_cache_hits_total"]
+        self._queries += sums.get("vllm:prefix_cache_queries_total", 0)
+        self._hits += sums.get("vllm:prefix_cache_hits_total", 0)
 
-    def _push_gauges(self, steps: Sequence[Step]) -> None:
-        values: dict[str, float] = {}
-        scheduled = next((step for step in reversed(steps) if step.running is not None), None)
-        if scheduled is not None:
-            values["vllm:num_requests_running"] = float(scheduled.running or 0)
-            values["vllm:num_requests_waiting"] = float(scheduled.waiting)
-            values["vllm:kv_cache_usage_perc"] = scheduled.kv_cache_usage
-        if self._idle():
+    def _push_gauges(self, index: int, summary: Summary) -> None:
+        values: dict[str, float] = dict(summary["gauges"])
+        if summary["idle"]:
+            self._busy.discard(index)
+        else:
+            self._busy.add(index)
+        if not self._busy:
             # The engine takes no step any more, so that nothing else would say that it is empty.
             values["vllm:num_requests_running"] = 0.0
             values["vllm:num_requests_waiting"] = 0.0
@@ -212,32 +275,17 @@ class Metrics:
                 self._gauges[name].set(value)
                 self._shown[name] = value
 
-    @staticmethod
-    def _observations(steps: Sequence[Step]) -> Mapping[str, Iterable[float]]:
-        latencies = [value for step in steps for value in step.token_latencies]
-        finished = [request for step in steps for request in step.finished]
-        sampled = tuple(evenly(latencies, _TOKEN_LATENCIES_PER_PUSH))
-        return {
-            "vllm:time_to_first_token_seconds": [v for step in steps for v in step.first_token_latencies],
-            "vllm:time_per_output_token_seconds": sampled,
-            "vllm:inter_token_latency_seconds": sampled,
-            "vllm:e2e_request_latency_seconds": [request.e2e_latency for request in finished],
-            "vllm:request_queue_time_seconds": [request.queued_time for request in finished],
-            "vllm:request_prefill_time_seconds": [request.prefill_time for request in finished],
-            "vllm:request_decode_time_seconds": [request.decode_time for request in finished],
-            "vllm:request_inference_time_seconds": [request.inference_time for request in finished],
-            "vllm:request_prompt_tokens": [float(request.prompt_tokens) for request in finished],
-            "vllm:request_generation_tokens": [float(request.generation_tokens) for request in finished],
-            "vllm:request_params_n": [float(n) for step in steps for n in step.params_n],
-        }
 
-
-def create(name: str, version: str, max_model_len: int) -> Metrics | None:
-    """Create the model's metrics, or return None where the server has metrics switched off."""
+def publish(frontend: Leader | Follower, name: str, version: str, max_model_len: int) -> Metrics | None:
+    """Have the leader publish what it is told; None elsewhere, or if the server has metrics switched off."""
+    if not frontend.leads:
+        return None
+    metrics = None
     try:
-        return Metrics(name, version, max_model_len)
+        metrics = Metrics(name, version, max_model_len)
     except pb_utils.TritonModelException as error:
-        if "metrics not supported" in str(error).lower():
-            log.warning("metrics are switched off in this server: vLLM's are not published")
-            return None
-        raise
+        if "metrics not supported" not in str(error).lower():
+            raise
+        log.warning("metrics are switched off in this server: vLLM's are not published")
+    frontend.subscribe(_SUBJECT, metrics.push if metrics is not None else lambda index, summary: None)
+    return metrics

@@ -14,7 +14,7 @@ from . import images, info, log, pooling
 from .engine import Engine
 from .errors import Kind, RequestFailed, cancelled, generating, internal, unhealthy
 from .lora import Adapters
-from .metrics import Metrics
+from .metrics import Metrics, Statistics
 from .requests import Generation, Information, Pooling
 from .responses import Senders
 from .sampling import check_names, normalise, split_options
@@ -32,6 +32,7 @@ class Service:
         senders: Senders,
         adapters: Adapters,
         name: str,
+        statistics: Statistics | None,
         metrics: Metrics | None,
     ) -> None:
         self._loop = loop
@@ -39,6 +40,7 @@ class Service:
         self._senders = senders
         self._adapters = adapters
         self._name = name
+        self._statistics = statistics
         self._metrics = metrics
         self._kept: set[asyncio.Task[None]] = set()
         self._arrived: deque[Sequence[tuple[Stream, Any]]] = deque()
@@ -128,10 +130,12 @@ class Service:
             raise generating(Kind.INVALID_ARG, f"Model {self._name} does not support '{task}' request")
 
     async def stop(self, seconds: float) -> None:
-        """Stop the engine, and the metrics when nothing changes them any more."""
+        """Stop the engine, and the metrics when nothing of this front end changes them any more."""
         for task in self._kept:
             task.cancel()
         await asyncio.to_thread(self.engine.shutdown, seconds)
+        if self._statistics is not None:
+            await asyncio.to_thread(self._statistics.stop)
         if self._metrics is not None:
             await asyncio.to_thread(self._metrics.stop)
 

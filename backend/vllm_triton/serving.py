@@ -11,6 +11,7 @@ from . import metrics
 from .configuration import Settings
 from .engine import Engine, Step
 from .errors import ModelInvalid
+from .frontends import Follower, Leader
 from .lora import Adapters, follow, read_adapters
 from .responses import Senders
 from .service import Service
@@ -19,30 +20,36 @@ _WARM_UP_SECONDS = 300.0
 
 
 async def start(
-    loop: asyncio.AbstractEventLoop, settings: Settings, arguments: Mapping[str, Any], senders: Senders
+    loop: asyncio.AbstractEventLoop,
+    settings: Settings,
+    arguments: Mapping[str, Any],
+    senders: Senders,
+    frontend: Leader | Follower,
 ) -> Service:
     """Start the engine, load the adapters, generate one token."""
     published: metrics.Metrics | None = None
+    statistics = metrics.Statistics(frontend) if settings.report_metrics else None
 
     def take_step(max_model_len: int) -> Callable[[Step], None] | None:
         nonlocal published
-        if settings.report_metrics:
-            published = metrics.create(settings.name, settings.version, max_model_len)
-        return published.take if published is not None else None
+        if statistics is None:
+            return None
+        published = metrics.publish(frontend, settings.name, settings.version, max_model_len)
+        return statistics.take if published is not None or not frontend.leads else None
 
     lora_enabled = bool(arguments.get("enable_lora"))
     wanted = read_adapters(settings.directory) if lora_enabled else {}
-    engine = await Engine.start(arguments, take_step)
+    engine = await Engine.start(arguments, take_step, frontend)
     try:
         await _warm_up(engine)
-        adapters = Adapters(engine, enabled=lora_enabled)
+        adapters = Adapters(engine, frontend, enabled=lora_enabled)
         await _load_adapters(adapters, wanted)
     except BaseException:
         engine.shutdown(5.0)
         raise
-    if published is not None:
-        published.start(lambda: engine.unfinished == 0)
-    service = Service(loop, engine, senders, adapters, settings.name, published)
+    if statistics is not None:
+        statistics.start(lambda: engine.unfinished == 0)
+    service = Service(loop, engine, senders, adapters, settings.name, statistics, published)
     if lora_enabled:
         service.keep(follow(adapters, settings.directory))
     return service

@@ -1,6 +1,7 @@
 """Engine alone, vLLM's OpenAI server and our backend on one GPU, all loaded, measured in turn.
 
     compare.py start     start the three, one after the other, and wait until each answers
+    compare.py restart   start ours anew, with another number of instances
     compare.py rounds    interleaved rounds at 64 and 256 in flight; JSON lines to RUN/results.jsonl
     compare.py report    medians, and spreads of the ratios to the engine alone
     compare.py stop      end what start started
@@ -10,6 +11,7 @@ that a round of one follows a round of the other on the same warm card; only one
 """
 
 import argparse
+import contextlib
 import json
 import os
 import shutil
@@ -54,24 +56,22 @@ def _answers(url: str) -> bool:
         return False
 
 
-def _repository(run: Path, arguments: dict[str, Any]) -> Path:
+def _repository(run: Path, arguments: dict[str, Any], instances: int, senders: int | None) -> Path:
     version = run / "repository" / MODEL / "1"
     shutil.rmtree(run / "repository", ignore_errors=True)
     version.mkdir(parents=True)
     (version / "model.json").write_text(json.dumps({**arguments, "disable_log_stats": True}))
-    (version.parent / "config.pbtxt").write_text(
-        'backend: "vllm"\ninstance_group [{ count: 1 kind: KIND_MODEL }]\n'
-    )
+    config = f'backend: "vllm"\ninstance_group [{{ count: {instances} kind: KIND_MODEL }}]\n'
+    if senders is not None:
+        config += f'parameters {{ key: "SENDER_THREADS" value: {{ string_value: "{senders}" }} }}\n'
+    (version.parent / "config.pbtxt").write_text(config)
     return run / "repository"
 
 
-def start(kit: Path, backend: Path, run: Path, memory: float) -> None:
+def start(kit: Path, backend: Path, run: Path, memory: float, instances: int, senders: int | None) -> None:
     """Start the three systems and wait until each has answered."""
     run.mkdir(parents=True, exist_ok=True)
     environment = dict(os.environ)
-    backends = Path(environment["BACKENDS"])
-    shutil.rmtree(backends / "vllm", ignore_errors=True)
-    shutil.copytree(backend, backends / "vllm")
     arguments = {**json.loads((kit / "model.json").read_text()), "gpu_memory_utilization": memory}
     (run / "model.json").write_text(json.dumps(arguments))
     commands = run / "commands"
@@ -113,11 +113,23 @@ def start(kit: Path, backend: Path, run: Path, memory: float) -> None:
         environment,
     )
     _wait("openai", lambda: _answers(f"http://127.0.0.1:{OPENAI_PORT}/health"), run)
+    start_ours(backend, run, instances, senders)
+
+
+def start_ours(backend: Path, run: Path, instances: int, senders: int | None) -> None:
+    """Start tritonserver with the backend, ending the one before."""
+    environment = dict(os.environ)
+    backends = Path(environment["BACKENDS"])
+    _end(run / "triton.pid")
+    shutil.rmtree(backends / "vllm", ignore_errors=True)
+    shutil.copytree(backend, backends / "vllm")
+    arguments = json.loads((run / "model.json").read_text())
+    (run / "ours.json").write_text(json.dumps({"instances": instances, "senders": senders}))
     _start(
         "triton",
         [
             environment["TRITONSERVER"],
-            f"--model-repository={_repository(run, arguments)}",
+            f"--model-repository={_repository(run, arguments, instances, senders)}",
             f"--backend-directory={backends}",
             f"--grpc-port={GRPC_PORT}",
             f"--http-port={HTTP_PORT}",
@@ -176,7 +188,8 @@ def rounds(kit: Path, run: Path, count: int, only: str | None) -> None:
                 for name, measure in systems.items():
                     if only and name not in only.split(","):
                         continue
-                    line = json.dumps({"round": number, "system": name, **measure()})
+                    how = json.loads((run / "ours.json").read_text()) if name == "ours" else {}
+                    line = json.dumps({"round": number, "system": name, **how, **measure()})
                     print(line, flush=True)
                     results.write(line + "\n")
                     results.flush()
@@ -218,27 +231,45 @@ def report(run: Path) -> None:
 def stop(run: Path) -> None:
     """End every process group that start began."""
     for pid in run.glob("*.pid"):
+        _end(pid)
+
+
+def _end(pid_file: Path) -> None:
+    if not pid_file.exists():
+        return
+    group = int(pid_file.read_text())
+    pid_file.unlink()
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(group, signal.SIGTERM)
+    for _ in range(600):
+        # A zombie has given back what it held.
         try:
-            os.killpg(int(pid.read_text()), signal.SIGTERM)
-        except ProcessLookupError:
-            continue
+            if Path(f"/proc/{group}/stat").read_text().rpartition(") ")[2].startswith("Z"):
+                return
+        except FileNotFoundError:
+            return
+        time.sleep(0.1)
 
 
 def main() -> None:
     """Command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("command", choices=("start", "rounds", "report", "stop"))
+    parser.add_argument("command", choices=("start", "restart", "rounds", "report", "stop"))
     parser.add_argument("--kit", type=Path, default=Path("/tmp/kit"))
     parser.add_argument("--backend", type=Path, default=HERE.parents[1] / "backend")
     parser.add_argument("--run", type=Path, default=Path("/tmp/run"))
     parser.add_argument(
         "--memory", type=float, default=0.30, help="share of the GPU's memory for each system"
     )
+    parser.add_argument("--instances", type=int, default=4, help="of ours, sharing its engine")
+    parser.add_argument("--senders", type=int, help="sender threads of each instance of ours")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--only", help="comma list of engine, openai, ours")
     options = parser.parse_args()
     if options.command == "start":
-        start(options.kit, options.backend, options.run, options.memory)
+        start(options.kit, options.backend, options.run, options.memory, options.instances, options.senders)
+    elif options.command == "restart":
+        start_ours(options.backend, options.run, options.instances, options.senders)
     elif options.command == "rounds":
         rounds(options.kit, options.run, options.rounds, options.only)
     elif options.command == "report":

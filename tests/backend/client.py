@@ -1,9 +1,11 @@
 """Clients of the backend over gRPC streams, as those written for the reference are."""
 
 import asyncio
+import contextlib
 import json
 import queue
 import threading
+import time
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -151,6 +153,13 @@ class Stream:
         while not self.next(timeout):
             pass
         return self.answer
+
+    def error_by(self, deadline: float) -> str | None:
+        """Take everything to an error; None if there is no end by this time of the monotonic clock."""
+        with contextlib.suppress(queue.Empty):
+            while not self.next(max(0.0, deadline - time.monotonic())):
+                pass
+        return self.answer.error
 
     def cancel(self) -> None:
         """Cancel on the client's side; Triton answers nothing more on this stream."""

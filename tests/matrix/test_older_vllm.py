@@ -19,7 +19,7 @@ from localcluster.imagerootfs import ImageRootfs
 
 VERSION = os.environ.get("OLDER_VLLM", "0.26.0")
 UV = os.environ.get("UV", "uv")
-MODULES = ("test_contract.py", "test_pooling.py", "test_shutdown.py")
+MODULES = ("test_contract.py", "test_frontends.py", "test_pooling.py", "test_shutdown.py")
 OVERRIDES = """
 torch=={torch}
 numpy==1.26.4

@@ -1,0 +1,302 @@
+"""Lets the instances of a group share an engine: each is a front end of it, with an interpreter of its own.
+
+Triton gives every instance of a model a process (a stub). The first of a group leads: it starts the engine
+and says where the others reach it. They stay connected to it for as long as the model is loaded, so that
+the end of any of them is noticed by all: they live and die together, as one instance would.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import socket
+import struct
+import tempfile
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from . import log, state_file
+from .errors import ModelInvalid
+
+# The leader listens before it does anything that takes long.
+_JOIN_SECONDS = 60.0
+_RETRY_SECONDS = 0.05
+_CREDENTIALS = struct.Struct("3i")
+
+Message = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Seat:
+    """A front end's place at the engine: its number, and the addresses that it binds for the engine."""
+
+    index: int
+    count: int
+    directory: str
+
+    def input_address(self, index: int) -> str:
+        """Where a front end sends its requests from."""
+        return f"ipc://{self.directory}/requests-{index}"
+
+    def output_address(self, index: int) -> str:
+        """Where a front end receives the engine's outputs."""
+        return f"ipc://{self.directory}/outputs-{index}"
+
+
+class _Connection:
+    """One line of JSON for each message; `receive` is for one thread, `send` for any."""
+
+    def __init__(self, connected: socket.socket) -> None:
+        self._socket = connected
+        self._lines = connected.makefile("rb")
+        self._lock = threading.Lock()
+
+    def send(self, **message: Any) -> None:
+        """Send a message; the other side's end is noticed by who receives from it."""
+        data = json.dumps(message).encode() + b"\n"
+        try:
+            with self._lock:
+                self._socket.sendall(data)
+        except OSError:
+            return
+
+    def receive(self) -> Message | None:
+        """Wait for a message; None when the other side has ended."""
+        try:
+            line = self._lines.readline()
+        except OSError:
+            return None
+        return dict(json.loads(line)) if line.endswith(b"\n") else None
+
+    def close(self) -> None:
+        """End the connection; wakes the thread that receives."""
+        try:
+            self._socket.shutdown(socket.SHUT_RDWR)
+        except OSError:
+            return
+
+
+class Leader:
+    """The first instance of a group, and the only one of most."""
+
+    leads = True
+
+    def __init__(self, address: str, count: int) -> None:
+        self.seat = Seat(0, count, "")
+        self._lost: Callable[[str], None] = log.error
+        self._subscribers: dict[str, Callable[[int, Any], object]] = {}
+        self._others: dict[int, _Connection] = {}
+        self._left: set[int] = set()
+        self._drained: set[int] = set()
+        self._told: Message = {}
+        self._lock = threading.Lock()
+        if count > 1:
+            self.seat = Seat(0, count, tempfile.mkdtemp(prefix="vllm-engine-"))
+            self._listener = socket.socket(socket.AF_UNIX)
+            self._listener.bind(address)
+            self._listener.listen(count)
+            threading.Thread(target=self._welcome, name="vllm-frontends", daemon=True).start()
+
+    def watch(self, lost: Callable[[str], None]) -> None:
+        """Call back, with a reason, when another front end has ended out of order."""
+        self._lost = lost
+
+    def subscribe(self, subject: str, take: Callable[[int, Any], object]) -> None:
+        """Have a function called with what any front end tells on a subject, and the front end's number.
+
+        It is called on the thread that the news arrives on.
+        """
+        self._subscribers[subject] = take
+
+    def tell(self, subject: str, value: Any) -> None:
+        """Tell the leader something, which may be JSON: here, itself."""
+        self._subscribers[subject](0, value)
+
+    def engine_is_up(self) -> None:
+        """Let the others connect to the engine."""
+        self._announce(up=True)
+
+    def failed(self, reason: str) -> None:
+        """Say that the model does not load, and why."""
+        self._announce(failed=reason)
+
+    def engine_died(self, cause: str) -> None:
+        """Say that the engine is dead."""
+        self._announce(dead=cause)
+        state_file.report_death(cause)
+
+    def report_drained(self) -> None:
+        """Note that this front end has answered all its requests."""
+        self._note_drained(0)
+
+    def report_end(self) -> None:
+        """Say that the model is no longer served: Triton ends its instances when all requests have ended."""
+        state_file.report_drained()
+
+    def close(self) -> None:
+        """Say that the engine is about to be stopped in order."""
+        self._announce(ending=True)
+        if self.seat.directory:
+            shutil.rmtree(self.seat.directory, ignore_errors=True)
+
+    def _announce(self, **message: Any) -> None:
+        with self._lock:
+            self._told = message
+            others = list(self._others.values())
+        for other in others:
+            other.send(**message)
+
+    def _welcome(self) -> None:
+        while len(self._others) < self.seat.count - 1:
+            connected, _ = self._listener.accept()
+            if not _is_sibling(connected):
+                connected.close()
+                continue
+            other = _Connection(connected)
+            message = other.receive()
+            if message is None:
+                continue
+            index = int(message["join"])
+            other.send(directory=self.seat.directory)
+            with self._lock:
+                self._others[index] = other
+                told = self._told
+            if told:
+                other.send(**told)
+            threading.Thread(
+                target=self._listen, args=(index, other), name=f"vllm-frontend-{index}", daemon=True
+            ).start()
+        # Free for the next load of this model in this server.
+        self._listener.close()
+
+    def _listen(self, index: int, other: _Connection) -> None:
+        while (message := other.receive()) is not None:
+            if "leaving" in message:
+                self._left.add(index)
+            elif "drained" in message:
+                self._note_drained(index)
+            else:
+                ((subject, value),) = message.items()
+                self._subscribers[subject](index, value)
+        if index not in self._left and "ending" not in self._told:
+            self._lost(f"the model's instance {index} ended")
+
+    def _note_drained(self, index: int) -> None:
+        with self._lock:
+            self._drained.add(index)
+            all_drained = len(self._drained) == self.seat.count
+        if all_drained:
+            state_file.report_drained()
+
+
+class Follower:
+    """Any other instance of a group."""
+
+    leads = False
+
+    def __init__(self, address: str, index: int, count: int) -> None:
+        self._lost: Callable[[str], None] = log.error
+        self._up = threading.Event()
+        self._failure: str | None = None
+        self._ending = False
+        self._connection = _Connection(_connect(address))
+        self._connection.send(join=index)
+        message = self._connection.receive()
+        if message is None:
+            raise ModelInvalid("the model's first instance ended while it loaded the model.")
+        self.seat = Seat(index, count, message["directory"])
+        threading.Thread(target=self._listen, name="vllm-frontends", daemon=True).start()
+
+    def watch(self, lost: Callable[[str], None]) -> None:
+        """Call back, with a reason, when the engine or who leads it has ended out of order."""
+        self._lost = lost
+
+    def subscribe(self, subject: str, take: Callable[[int, Any], object]) -> None:
+        """Leave it to the leader, whom all is told."""
+
+    def tell(self, subject: str, value: Any) -> None:
+        """Tell the leader something, which may be JSON."""
+        self._connection.send(**{subject: value})
+
+    def wait_for_engine(self) -> None:
+        """Wait until the leader has the engine running; raises its own reason if it gives up."""
+        self._up.wait()
+        if self._failure is not None:
+            raise ModelInvalid(self._failure)
+
+    def engine_is_up(self) -> None:
+        """Nobody waits for this."""
+
+    def failed(self, reason: str) -> None:
+        """Nobody waits for this: Triton ends the other instances of a model that does not load."""
+
+    def engine_died(self, cause: str) -> None:
+        """Leave it to the leader to report what it sees itself."""
+
+    def report_drained(self) -> None:
+        """Tell the leader that this front end has answered all its requests."""
+        self._connection.send(drained=True)
+
+    def report_end(self) -> None:
+        """Leave it to the leader."""
+
+    def close(self) -> None:
+        """Leave in order."""
+        self._ending = True
+        self._connection.send(leaving=True)
+        self._connection.close()
+
+    def _listen(self) -> None:
+        while (message := self._connection.receive()) is not None:
+            if "up" in message:
+                self._up.set()
+            elif "failed" in message:
+                self._failure = message["failed"]
+            elif "ending" in message:
+                self._ending = True
+            elif "dead" in message:
+                self._lost(message["dead"])
+        if not self._up.is_set():
+            self._failure = self._failure or "the model's first instance ended while it loaded the model."
+            self._up.set()
+        elif not self._ending:
+            self._lost("the model's first instance ended")
+
+
+def open_seat(name: str, version: str, group: str, index: int, count: int) -> Leader | Follower:
+    """Take this instance's place in its group; returns once it is known where the engine is to be reached."""
+    # An abstract address: it goes with the process, and it may be only so long.
+    key = hashlib.sha256(f"{name}/{version}/{group}".encode()).hexdigest()[:32]
+    address = f"\0vllm-engine-{os.getppid()}-{key}"
+    return Leader(address, count) if index == 0 else Follower(address, index, count)
+
+
+def _is_sibling(connected: socket.socket) -> bool:
+    """Whether the other side is a stub of the same server."""
+    raw = connected.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
+    pid, _, _ = _CREDENTIALS.unpack(raw)
+    status = Path(f"/proc/{pid}/status").read_text(encoding="utf-8", errors="replace")
+    return f"\nPPid:\t{os.getppid()}\n" in status
+
+
+def _connect(address: str) -> socket.socket:
+    deadline = time.monotonic() + _JOIN_SECONDS
+    while True:
+        connected = socket.socket(socket.AF_UNIX)
+        try:
+            connected.connect(address)
+        except OSError:
+            connected.close()
+            if time.monotonic() > deadline:
+                raise ModelInvalid(
+                    f"the model's first instance could not be reached within {_JOIN_SECONDS:g} s."
+                ) from None
+            time.sleep(_RETRY_SECONDS)
+        else:
+            return connected
