@@ -66,6 +66,7 @@ RUNTIME = records(
     logLevel=st.sampled_from(["error", "warning", "info", "debug"]),
     startupTimeoutSeconds=st.integers(30, 86400),
     drainSeconds=st.integers(0, 3600),
+    frontEnds=st.integers(1, 8),
 )
 PROBE = records(
     generate=records(prompt=TEXT, maxTokens=st.integers(1, 64), expectContains=TEXT),

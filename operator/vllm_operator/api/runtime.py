@@ -65,6 +65,10 @@ class Runtime(Model):
         int,
         Field(ge=0, le=3600, description="How long requests in flight may take to finish when a pod ends."),
     ] = 30
+    front_ends: Annotated[
+        int,
+        Field(ge=1, le=8, description="Triton instances of the model in each pod; they share one engine."),
+    ] = 1
 
 
 class GenerateProbe(Model):

@@ -85,6 +85,11 @@ def _gpus_cover_world(spec: Any) -> bool:
     return not count or spec.engine_args is None or spec.engine_args.world_size() <= count
 
 
+def _front_ends_have_one_engine(spec: Any) -> bool:
+    engines = (spec.engine_args and spec.engine_args.data_parallel_size) or 1
+    return spec.runtime.front_ends == 1 or engines == 1
+
+
 _SIZES: Final = (
     "tensor_parallel_size", "pipeline_parallel_size", "data_parallel_size", "prefill_context_parallel_size"
 )  # fmt: skip
@@ -120,6 +125,15 @@ class VLLMModelSpec(Model):
                 not spec.adapters or spec.engine_args is None or spec.engine_args.enable_lora is not False
             ),
             ".engineArgs.enable_lora",
+        ),
+        Rule(
+            "!has(self.runtime) || !has(self.runtime.frontEnds) || self.runtime.frontEnds == 1 || "
+            "!has(self.engineArgs) || !has(self.engineArgs.data_parallel_size) || "
+            "self.engineArgs.data_parallel_size == 1",
+            "`runtime.frontEnds` and `engineArgs.data_parallel_size` must not both be greater than 1: "
+            "several engines cannot share front ends; set one of the two to 1",
+            _front_ends_have_one_engine,
+            ".runtime.frontEnds",
         ),
     )
 

@@ -49,6 +49,7 @@ EFFECTS: Final[Mapping[str, Effect]] = {
     "runtime.drainSeconds": Effect(
         Restart.ROLLS, "A new revision with another grace period; the old pods keep theirs."
     ),
+    "runtime.frontEnds": Effect(Restart.ROLLS, "A new revision with another `config.pbtxt`."),
     "probe": Effect(Restart.NONE, "The operator probes in the new way from the next probe on."),
     "scheduling": Effect(Restart.ROLLS, "A new revision that is scheduled in another way."),
     "rollout": Effect(Restart.NONE, "The next rollout, and one that is under way, go as it says."),

@@ -20,7 +20,10 @@ PATHS: Final[Mapping[str, str]] = {CONFIG: CONFIG, ENGINE_ARGS: f"1/{ENGINE_ARGS
 
 def render(spec: VLLMModelSpec, served_name: str) -> dict[str, str]:
     """All files, by ConfigMap key."""
-    files = {CONFIG: config_pbtxt(served_name), ENGINE_ARGS: _json(engine_args(spec))}
+    files = {
+        CONFIG: config_pbtxt(served_name, spec.runtime.front_ends),
+        ENGINE_ARGS: _json(engine_args(spec)),
+    }
     # The backend wants the file whenever LoRA is on, with or without an adapter.
     if engine_args(spec).get("enable_lora"):
         files[ADAPTERS] = _json(
@@ -52,7 +55,7 @@ def location(source: Source, adapter: str = "") -> str:
     return f"{root}/{volume.path}" if volume and volume.path else root
 
 
-def config_pbtxt(served_name: str) -> str:
+def config_pbtxt(served_name: str, front_ends: int) -> str:
     """Triton's configuration; the backend completes it with its tensors."""
     # Imported here: tritonclient takes longer to load than all else that `validate` needs.
     from google.protobuf import text_format
@@ -62,8 +65,9 @@ def config_pbtxt(served_name: str) -> str:
         name=served_name,
         backend="vllm",
         model_transaction_policy={"decoupled": True},
-        # vLLM places the model on its GPUs itself; KIND_GPU would pin it to one.
-        instance_group=[ModelInstanceGroup(count=1, kind=ModelInstanceGroup.KIND_MODEL)],
+        # vLLM places the model on its GPUs itself; KIND_GPU would pin it to one. The instances of one
+        # KIND_MODEL group share an engine.
+        instance_group=[ModelInstanceGroup(count=front_ends, kind=ModelInstanceGroup.KIND_MODEL)],
     )
     return str(text_format.MessageToString(config))
 

@@ -62,7 +62,7 @@ REPLACED: Final[Mapping[str, str]] = {
     "root_path": "remove it: it belongs to `vllm serve`",
     "allowed_origins": "remove it: it belongs to `vllm serve`",
     "max_log_len": "remove it: it belongs to `vllm serve`",
-    "api_server_count": "remove it: it belongs to `vllm serve`",
+    "api_server_count": "use `spec.runtime.frontEnds`",
     "gpus": "use `spec.gpus`",
     "tensor_parallel": "use `tensor_parallel_size`",
     "tp": "use `tensor_parallel_size`",

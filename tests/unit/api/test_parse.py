@@ -50,14 +50,46 @@ def test_all_problems_with_their_paths() -> None:
 def test_rules_over_several_fields() -> None:
     assert problems(
         gpus={"count": 1},
-        engineArgs={"tensor_parallel_size": 2},
+        engineArgs={"tensor_parallel_size": 2, "data_parallel_size": 2},
+        runtime={"frontEnds": 4},
         rollout={"type": "Recreate", "rollingUpdate": {}},
     ) == [
         "spec.gpus.count: `gpus.count` must not be less than the product of the parallel sizes in "
         "`engineArgs` (`tensor_parallel_size`, `pipeline_parallel_size`, `data_parallel_size`, "
         "`prefill_context_parallel_size`)",
+        "spec.runtime.frontEnds: `runtime.frontEnds` and `engineArgs.data_parallel_size` must not both be "
+        "greater than 1: several engines cannot share front ends; set one of the two to 1",
         "spec.rollout.rollingUpdate: must not be set when `type` is 'Recreate'",
     ]
+
+
+@pytest.mark.parametrize(
+    ("front_ends", "words"),
+    [
+        (0, "must be greater than or equal to 1"),
+        (9, "must be less than or equal to 8"),
+        ("2", "must be an integer"),
+        (True, "must be an integer"),
+    ],
+)
+def test_bounds_of_front_ends(front_ends: Any, words: str) -> None:
+    assert problems(runtime={"frontEnds": front_ends}) == [f"spec.runtime.frontEnds: {words}"]
+
+
+@pytest.mark.parametrize(
+    ("runtime", "arguments"),
+    [
+        ({"frontEnds": 8}, {}),
+        ({"frontEnds": 8}, {"data_parallel_size": 1, "tensor_parallel_size": 2}),
+        ({"frontEnds": 1}, {"data_parallel_size": 2}),
+        ({}, {"data_parallel_size": 2}),
+    ],
+)
+def test_one_engine_may_have_front_ends_and_one_front_end_engines(
+    runtime: dict[str, Any], arguments: dict[str, Any]
+) -> None:
+    model = a_model().with_runtime(**runtime).with_engine_args(**arguments)
+    assert model.parsed().spec.runtime.front_ends == runtime.get("frontEnds", 1)
 
 
 @given(spec=JSON)

@@ -8,6 +8,7 @@ import pytest
 
 from vllm_triton.configuration import (
     check_engine_arguments,
+    check_group,
     choose_devices,
     read_engine_arguments,
     read_settings,
@@ -17,8 +18,16 @@ from vllm_triton.errors import ModelInvalid
 FIELDS = {"model": str, "max_model_len": int | None, "enable_lora": bool, "dtype": Literal["auto", "float16"]}
 
 
-def settings(kind: str = "MODEL", device: str = "0", decoupled: bool = True, **parameters: str) -> Any:
+def settings(
+    kind: str = "MODEL",
+    device: str = "0",
+    decoupled: bool = True,
+    instance: str = "m_0",
+    count: int = 1,
+    **parameters: str,
+) -> Any:
     config = {
+        "instance_group": [{"name": "m_0", "kind": f"KIND_{kind}", "count": count}],
         "model_transaction_policy": {"decoupled": decoupled},
         "parameters": {name: {"string_value": value} for name, value in parameters.items()},
     }
@@ -28,6 +37,7 @@ def settings(kind: str = "MODEL", device: str = "0", decoupled: bool = True, **p
             "model_name": "m",
             "model_version": "1",
             "model_instance_kind": kind,
+            "model_instance_name": instance,
             "model_instance_device_id": device,
         },
         Path("/nowhere"),
@@ -73,6 +83,31 @@ def test_devices() -> None:
         choose_devices(settings(kind="GPU"), {"tensor_parallel_size": 2})
     with pytest.raises(ValueError, match="names 1 devices"):
         choose_devices(settings(GPU_DEVICE_IDS="2"), {"pipeline_parallel_size": 2})
+
+
+def test_a_lone_instance_has_the_engine_to_itself() -> None:
+    found = settings()
+    assert (found.group, found.instance, found.instances) == ("m_0", 0, 1)
+
+
+def test_instances_of_a_group_share_an_engine() -> None:
+    places = [settings(instance=f"m_0_{number}", count=3) for number in range(3)]
+    assert [place.group for place in places] == ["m_0"] * 3
+    assert [place.instance for place in places] == [0, 1, 2]
+    assert [place.instances for place in places] == [3, 3, 3]
+
+
+def test_instances_of_kind_gpu_have_an_engine_each() -> None:
+    found = [settings(kind="GPU", instance=f"m_0_{number}", count=2) for number in range(2)]
+    assert len({place.group for place in found}) == 2
+    assert [place.instances for place in found] == [1, 1]
+
+
+def test_a_shared_engine_is_one() -> None:
+    check_group(settings(), {"data_parallel_size": 2})
+    check_group(settings(instance="m_0_1", count=2), {"tensor_parallel_size": 2})
+    with pytest.raises(ModelInvalid, match="the 2 instances of m_0 would share one engine"):
+        check_group(settings(instance="m_0_1", count=2), {"data_parallel_size": 2})
 
 
 def test_engine_arguments_are_coerced_as_their_types_say() -> None:

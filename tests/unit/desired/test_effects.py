@@ -98,6 +98,7 @@ CHANGES: dict[str, tuple[ModelBuilder, ModelBuilder]] = {
     "runtime.logLevel": (BASE, BASE.with_runtime(logLevel="debug")),
     "runtime.startupTimeoutSeconds": (BASE, BASE.with_runtime(startupTimeoutSeconds=3600)),
     "runtime.drainSeconds": (BASE, BASE.with_runtime(drainSeconds=60)),
+    "runtime.frontEnds": (BASE, BASE.with_runtime(frontEnds=4)),
     "probe.generate": (
         BASE,
         BASE.with_probe(generate={"prompt": "x", "maxTokens": 2, "expectContains": "y"}),

@@ -56,7 +56,7 @@ def test_automatic_upgrades_roll_at_once() -> None:
 
 
 def test_a_field_at_its_default_is_the_same_as_an_absent_one() -> None:
-    spelled_out = a_model().with_runtime(logLevel="info", drainSeconds=30)
+    spelled_out = a_model().with_runtime(logLevel="info", drainSeconds=30, frontEnds=1)
     assert (
         accept(spelled_out.parsed(), OTHER_IMAGE, current=a_model().accepted()).hash
         == a_model().accepted().hash

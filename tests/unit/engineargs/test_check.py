@@ -47,6 +47,7 @@ def test_what_vllm_takes_is_good(arguments: dict[str, Any]) -> None:
         ({"max-model-len": 8}, "did you mean `max_model_len`?"),
         ({"qqqqqq": 8}, "qqqqqq: is not an argument of vLLM 0.33; remove it"),
         ({"swap_space": 4}, "swap_space: was removed in vLLM 0.18; remove it: the V1 engine has no CPU swap space"),
+        ({"api_server_count": 4}, "is not an argument of vLLM 0.33; use `spec.runtime.frontEnds`"),
         ({"guided_decoding_backend": "outlines"}, "use `structured_outputs_config: {backend: ...}`"),
         ({"gpu_memory_utilization": 0}, "must be above 0 and at most 1, not 0"),
         ({"gpu_memory_utilization": 1.5}, "must be above 0 and at most 1, not 1.5"),

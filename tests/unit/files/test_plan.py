@@ -129,6 +129,7 @@ def test_replicas_that_the_file_does_not_give_stay_as_an_autoscaler_set_them() -
         {"engineArgs": {"dtype": "half"}}, {"gpus": {"count": 2}}, {"resources": {"limits": {"cpu": "4"}}},
         {"runtime": {"drainSeconds": 60}}, {"runtime": {"logLevel": "debug"}}, {"sharedMemory": {"sizeLimit": "4Gi"}},
         {"scheduling": {"nodeSelector": {"a": "b"}}}, {"source": {"image": {"reference": "a"}}},
+        {"runtime": {"frontEnds": 4}},
     ],
 )  # fmt: skip
 def test_the_table_and_the_revisions_agree(change: dict[str, Any]) -> None:
