@@ -519,7 +519,7 @@ def _launch(config: VllmConfig, seat: Seat, *, log_stats: bool) -> Any:
         outputs=[seat.output_address(index) for index in front_ends],
     )
     with launch_core_engines(config, Executor.get_class(config), log_stats, addresses) as launched:
-        # A tuple until vLLM 0.29 or so.
+        # A tuple in older versions (0.26).
         manager = launched[0] if isinstance(launched, tuple) else launched.engine_manager
     return manager
 

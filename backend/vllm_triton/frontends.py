@@ -27,6 +27,8 @@ from .errors import ModelInvalid
 # The leader listens before it does anything that takes long.
 _JOIN_SECONDS = 60.0
 _RETRY_SECONDS = 0.05
+# How long the report of an engine's death waits for the other front ends' answers to their clients.
+_ANSWER_SECONDS = 3.0
 _CREDENTIALS = struct.Struct("3i")
 
 Message = dict[str, Any]
@@ -94,8 +96,10 @@ class Leader:
         self._others: dict[int, _Connection] = {}
         self._left: set[int] = set()
         self._drained: set[int] = set()
+        self._answered: set[int] = set()
         self._told: Message = {}
         self._lock = threading.Lock()
+        self._progress = threading.Condition(self._lock)
         if count > 1:
             self.seat = Seat(0, count, tempfile.mkdtemp(prefix="vllm-engine-"))
             self._listener = socket.socket(socket.AF_UNIX)
@@ -129,6 +133,11 @@ class Leader:
     def engine_died(self, cause: str) -> None:
         """Say that the engine is dead."""
         self._announce(dead=cause)
+
+    def report_death(self, cause: str) -> None:
+        """Report the engine's death once the others, too, have answered what they had: it ends the server."""
+        with self._progress:
+            self._progress.wait_for(lambda: len(self._answered) == self.seat.count - 1, _ANSWER_SECONDS)
         state_file.report_death(cause)
 
     def report_drained(self) -> None:
@@ -181,11 +190,19 @@ class Leader:
                 self._left.add(index)
             elif "drained" in message:
                 self._note_drained(index)
+            elif "answered" in message:
+                self._note_answered(index)
             else:
                 ((subject, value),) = message.items()
                 self._subscribers[subject](index, value)
+        self._note_answered(index)
         if index not in self._left and "ending" not in self._told:
             self._lost(f"the model's instance {index} ended")
+
+    def _note_answered(self, index: int) -> None:
+        with self._progress:
+            self._answered.add(index)
+            self._progress.notify_all()
 
     def _note_drained(self, index: int) -> None:
         with self._lock:
@@ -237,7 +254,12 @@ class Follower:
         """Nobody waits for this: Triton ends the other instances of a model that does not load."""
 
     def engine_died(self, cause: str) -> None:
-        """Leave it to the leader to report what it sees itself."""
+        """Leave it to the leader to say what it sees itself."""
+
+    def report_death(self, cause: str) -> None:
+        """Tell the leader, who reports it, that all open requests are answered."""
+        del cause
+        self._connection.send(answered=True)
 
     def report_drained(self) -> None:
         """Tell the leader that this front end has answered all its requests."""
@@ -281,7 +303,10 @@ def _is_sibling(connected: socket.socket) -> bool:
     """Whether the other side is a stub of the same server."""
     raw = connected.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
     pid, _, _ = _CREDENTIALS.unpack(raw)
-    status = Path(f"/proc/{pid}/status").read_text(encoding="utf-8", errors="replace")
+    try:
+        status = Path(f"/proc/{pid}/status").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return False
     return f"\nPPid:\t{os.getppid()}\n" in status
 
 

@@ -28,10 +28,11 @@ async def watch(service: Service, senders: Senders, frontend: Leader | Follower)
         await asyncio.sleep(_PERIOD_SECONDS)
     cause = service.engine.death()
     log.error(f"the vLLM engine is dead: {cause}")
+    frontend.engine_died(cause)
     service.fail_all(unhealthy())
     await asyncio.to_thread(senders.wait_until_sent, _FLUSH_SECONDS)
     try:
-        await asyncio.to_thread(frontend.engine_died, cause)
+        await asyncio.to_thread(frontend.report_death, cause)
     except OSError as error:
         log.error(f"the engine's death could not be reported: {error}")
 

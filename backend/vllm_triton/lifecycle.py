@@ -42,9 +42,6 @@ class LoadedModel:
             os.environ["CUDA_VISIBLE_DEVICES"] = devices
         # Before vLLM starts anything, so that all of it is born into the group that the watchdog ends.
         self._watchdog = Watchdog()
-        self._frontend = frontends.open_seat(
-            settings.name, settings.version, settings.group, settings.instance, settings.instances
-        )
         self._closing = False
         self._numbers = itertools.count(1)
         self._loop = asyncio.new_event_loop()
@@ -53,12 +50,10 @@ class LoadedModel:
         self._senders = Senders(settings.sender_threads)
         try:
             self._load(arguments)
-        except BaseException as error:
-            self._frontend.failed(str(error))
+        except BaseException:
             self._watchdog.expect_end()
             self._stop_loop()
             raise
-        self._frontend.engine_is_up()
         self._poller = CancellationPoller(self._service.open, self._cancel)
         self._departure = DepartureWatch(
             settings.name,
@@ -75,6 +70,18 @@ class LoadedModel:
         log.info(f"model {settings.name} is ready (vLLM {self._vllm_version})")
 
     def _load(self, arguments: dict[str, Any]) -> None:
+        settings = self._settings
+        self._frontend = frontends.open_seat(
+            settings.name, settings.version, settings.group, settings.instance, settings.instances
+        )
+        try:
+            self._start_serving(arguments)
+        except BaseException as error:
+            self._frontend.failed(str(error))
+            raise
+        self._frontend.engine_is_up()
+
+    def _start_serving(self, arguments: dict[str, Any]) -> None:
         from . import engine as vllm_engine
         from .serving import start
 

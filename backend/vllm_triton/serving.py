@@ -28,14 +28,17 @@ async def start(
 ) -> Service:
     """Start the engine, load the adapters, generate one token."""
     published: metrics.Metrics | None = None
-    statistics = metrics.Statistics(frontend) if settings.report_metrics else None
+    statistics: metrics.Statistics | None = None
 
     def take_step(max_model_len: int) -> Callable[[Step], None] | None:
-        nonlocal published
-        if statistics is None:
+        nonlocal published, statistics
+        if not settings.report_metrics:
             return None
         published = metrics.publish(frontend, settings.name, settings.version, max_model_len)
-        return statistics.take if published is not None or not frontend.leads else None
+        if published is None and frontend.leads:
+            return None
+        statistics = metrics.Statistics(frontend)
+        return statistics.take
 
     lora_enabled = bool(arguments.get("enable_lora"))
     wanted = read_adapters(settings.directory) if lora_enabled else {}
