@@ -65,7 +65,7 @@ def read_settings(args: Mapping[str, str], directory: Path) -> Settings:
 def _place_in_group(config: Mapping[str, Any], name: str, kind: str) -> tuple[str, int, int]:
     """Return the instance group's name, this instance's number in it, and how many share an engine.
 
-    Triton calls the instances of a group NAME_0, NAME_1, ...; those of KIND_GPU each have an engine.
+    Triton calls the instances of a group NAME_0, NAME_1, ...; those of other kinds have an engine each.
     """
     group, _, number = name.rpartition("_")
     count = next((int(entry["count"]) for entry in config["instance_group"] if entry["name"] == group), 1)

@@ -334,6 +334,8 @@ class Engine:
             args._api_process_count = seat.count
             args._api_process_rank = -1 if frontend.leads else seat.index
         config = args.create_engine_config(usage_context=UsageContext.OPENAI_API_SERVER)
+        if isinstance(frontend, Follower):
+            await asyncio.to_thread(frontend.wait_for_engine)
         take = None if args.disable_log_stats else take_step(config.model_config.max_model_len)
         manager: Any = None
         shared: dict[str, Any] = {}
@@ -341,8 +343,6 @@ class Engine:
             if frontend.leads:
                 manager = _launch(config, seat, log_stats=take is not None)
                 config.parallel_config._api_process_rank = 0
-            else:
-                await asyncio.to_thread(frontend.wait_for_engine)
             shared = {
                 "client_addresses": {
                     "input_address": seat.input_address(seat.index),
@@ -394,13 +394,14 @@ class Engine:
 
     def death(self) -> str:
         """Say how the engine's process ended, as far as it can be known."""
-        if self._cause is not None:
-            return self._cause
+        return self._cause or self._exit() or "engine stopped answering"
+
+    def _exit(self) -> str | None:
         manager = getattr(self._llm.engine_core.resources, "engine_manager", None)
         codes = [
             process.exitcode for process in getattr(manager, "processes", ()) if process.exitcode is not None
         ]
-        return f"engine process ended with exit code {codes[0]}" if codes else "engine stopped answering"
+        return f"engine process ended with exit code {codes[0]}" if codes else None
 
     async def check_health(self) -> None:
         """Raise if the engine is unhealthy."""
@@ -496,7 +497,9 @@ class Engine:
 
     def abandon(self, cause: str) -> None:
         """Take the engine for dead, and end it if it is this front end's to end."""
-        self._cause = cause
+        if self._llm.errored:
+            return
+        self._cause = self._exit() or cause
         self._llm.engine_core.resources.engine_dead = True
         manager = self._llm.engine_core.resources.engine_manager
         if manager is not None:

@@ -7,6 +7,7 @@ the end of any of them is noticed by all: they live and die together, as one ins
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
@@ -21,7 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from . import log, state_file
+from . import state_file
 from .errors import ModelInvalid
 
 # The leader listens before it does anything that takes long.
@@ -29,6 +30,7 @@ _JOIN_SECONDS = 60.0
 _RETRY_SECONDS = 0.05
 # How long the report of an engine's death waits for the other front ends' answers to their clients.
 _ANSWER_SECONDS = 3.0
+_LEADER_GONE = "the model's first instance ended while it loaded the model."
 _CREDENTIALS = struct.Struct("3i")
 
 Message = dict[str, Any]
@@ -84,6 +86,31 @@ class _Connection:
             return
 
 
+class _Outcome:
+    """Holds on to the loss of the engine until somebody watches for it."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._cause: str | None = None
+        self._lost: Callable[[str], None] | None = None
+
+    def watch(self, lost: Callable[[str], None]) -> None:
+        """Call back when the engine is lost, at once if it is."""
+        with self._lock:
+            self._lost = lost
+            cause = self._cause
+        if cause is not None:
+            lost(cause)
+
+    def lose(self, cause: str) -> None:
+        """Say that the engine is lost."""
+        with self._lock:
+            self._cause = cause
+            lost = self._lost
+        if lost is not None:
+            lost(cause)
+
+
 class Leader:
     """The first instance of a group, and the only one of most."""
 
@@ -91,7 +118,9 @@ class Leader:
 
     def __init__(self, address: str, count: int) -> None:
         self.seat = Seat(0, count, "")
-        self._lost: Callable[[str], None] = log.error
+        # Whether anybody publishes what the front ends tell of their statistics.
+        self.publishing = False
+        self._outcome = _Outcome()
         self._subscribers: dict[str, Callable[[int, Any], object]] = {}
         self._others: dict[int, _Connection] = {}
         self._left: set[int] = set()
@@ -101,20 +130,21 @@ class Leader:
         self._lock = threading.Lock()
         self._progress = threading.Condition(self._lock)
         if count > 1:
+            self._listener = _listen(address, count)
+            # Or the name would stay taken for as long as the engine lives.
+            os.register_at_fork(after_in_child=self._listener.close)
             self.seat = Seat(0, count, tempfile.mkdtemp(prefix="vllm-engine-"))
-            self._listener = socket.socket(socket.AF_UNIX)
-            self._listener.bind(address)
-            self._listener.listen(count)
             threading.Thread(target=self._welcome, name="vllm-frontends", daemon=True).start()
 
-    def watch(self, lost: Callable[[str], None]) -> None:
-        """Call back, with a reason, when another front end has ended out of order."""
-        self._lost = lost
+    def watch(self, lost: Callable[[str], None], ending: Callable[[], None]) -> None:
+        """Call `lost`, with a reason, when another front end has ended or has lost the engine."""
+        del ending
+        self._outcome.watch(lost)
 
     def subscribe(self, subject: str, take: Callable[[int, Any], object]) -> None:
         """Have a function called with what any front end tells on a subject, and the front end's number.
 
-        It is called on the thread that the news arrives on.
+        It is called on the thread that the news arrives on, and must not raise.
         """
         self._subscribers[subject] = take
 
@@ -124,11 +154,12 @@ class Leader:
 
     def engine_is_up(self) -> None:
         """Let the others connect to the engine."""
-        self._announce(up=True)
+        self._announce(up=True, publishing=self.publishing)
 
     def failed(self, reason: str) -> None:
         """Say that the model does not load, and why."""
         self._announce(failed=reason)
+        self._remove_directory()
 
     def engine_died(self, cause: str) -> None:
         """Say that the engine is dead."""
@@ -144,13 +175,16 @@ class Leader:
         """Note that this front end has answered all its requests."""
         self._note_drained(0)
 
-    def report_end(self) -> None:
-        """Say that the model is no longer served: Triton ends its instances when all requests have ended."""
-        state_file.report_drained()
-
-    def close(self) -> None:
+    def stopping(self) -> None:
         """Say that the engine is about to be stopped in order."""
         self._announce(ending=True)
+
+    def close(self) -> None:
+        """Report that the model is no longer served: Triton ends an instance when all requests have ended."""
+        self._remove_directory()
+        state_file.report_drained()
+
+    def _remove_directory(self) -> None:
         if self.seat.directory:
             shutil.rmtree(self.seat.directory, ignore_errors=True)
 
@@ -179,12 +213,12 @@ class Leader:
             if told:
                 other.send(**told)
             threading.Thread(
-                target=self._listen, args=(index, other), name=f"vllm-frontend-{index}", daemon=True
+                target=self._follow, args=(index, other), name=f"vllm-frontend-{index}", daemon=True
             ).start()
         # Free for the next load of this model in this server.
         self._listener.close()
 
-    def _listen(self, index: int, other: _Connection) -> None:
+    def _follow(self, index: int, other: _Connection) -> None:
         while (message := other.receive()) is not None:
             if "leaving" in message:
                 self._left.add(index)
@@ -192,12 +226,14 @@ class Leader:
                 self._note_drained(index)
             elif "answered" in message:
                 self._note_answered(index)
+            elif "dead" in message:
+                self._outcome.lose(message["dead"])
             else:
                 ((subject, value),) = message.items()
                 self._subscribers[subject](index, value)
         self._note_answered(index)
-        if index not in self._left and "ending" not in self._told:
-            self._lost(f"the model's instance {index} ended")
+        if index not in self._left and not self._told.keys() & {"ending", "failed"}:
+            self._outcome.lose(f"the model's instance {index} ended")
 
     def _note_answered(self, index: int) -> None:
         with self._progress:
@@ -218,21 +254,27 @@ class Follower:
     leads = False
 
     def __init__(self, address: str, index: int, count: int) -> None:
-        self._lost: Callable[[str], None] = log.error
+        self.publishing = False
+        self._outcome = _Outcome()
+        self._ending: Callable[[], None] = lambda: None
         self._up = threading.Event()
         self._failure: str | None = None
-        self._ending = False
-        self._connection = _Connection(_connect(address))
+        self._leaving = False
+        connected = _connect(address)
+        self._connection = _Connection(connected)
+        connected.settimeout(_JOIN_SECONDS)
         self._connection.send(join=index)
         message = self._connection.receive()
         if message is None:
-            raise ModelInvalid("the model's first instance ended while it loaded the model.")
+            raise ModelInvalid(_LEADER_GONE)
+        connected.settimeout(None)
         self.seat = Seat(index, count, message["directory"])
-        threading.Thread(target=self._listen, name="vllm-frontends", daemon=True).start()
+        threading.Thread(target=self._follow, name="vllm-frontends", daemon=True).start()
 
-    def watch(self, lost: Callable[[str], None]) -> None:
-        """Call back, with a reason, when the engine or who leads it has ended out of order."""
-        self._lost = lost
+    def watch(self, lost: Callable[[str], None], ending: Callable[[], None]) -> None:
+        """Call `lost`, with a reason, when the engine is dead or its leader gone; `ending` before its end."""
+        self._ending = ending
+        self._outcome.watch(lost)
 
     def subscribe(self, subject: str, take: Callable[[int, Any], object]) -> None:
         """Leave it to the leader, whom all is told."""
@@ -248,13 +290,16 @@ class Follower:
             raise ModelInvalid(self._failure)
 
     def engine_is_up(self) -> None:
-        """Nobody waits for this."""
+        """Nobody waits for this front end's word."""
 
     def failed(self, reason: str) -> None:
-        """Nobody waits for this: Triton ends the other instances of a model that does not load."""
+        """Leave: Triton ends the other instances of a model that does not load."""
+        del reason
+        self._leave()
 
     def engine_died(self, cause: str) -> None:
-        """Leave it to the leader to say what it sees itself."""
+        """Tell the leader, which may not have noticed."""
+        self._connection.send(dead=cause)
 
     def report_death(self, cause: str) -> None:
         """Tell the leader, who reports it, that all open requests are answered."""
@@ -265,38 +310,72 @@ class Follower:
         """Tell the leader that this front end has answered all its requests."""
         self._connection.send(drained=True)
 
-    def report_end(self) -> None:
-        """Leave it to the leader."""
+    def stopping(self) -> None:
+        """The leader's to say."""
 
     def close(self) -> None:
         """Leave in order."""
-        self._ending = True
+        self._leave()
+
+    def _leave(self) -> None:
+        self._leaving = True
         self._connection.send(leaving=True)
         self._connection.close()
 
-    def _listen(self) -> None:
+    def _follow(self) -> None:
+        ending = False
         while (message := self._connection.receive()) is not None:
             if "up" in message:
+                self.publishing = message["publishing"]
                 self._up.set()
-            elif "failed" in message:
-                self._failure = message["failed"]
             elif "ending" in message:
-                self._ending = True
-            elif "dead" in message:
-                self._lost(message["dead"])
+                ending = True
+                self._ending()
+            elif "failed" in message or not self._up.is_set():
+                self._fail(message.get("failed") or message["dead"])
+            else:
+                self._outcome.lose(message["dead"])
         if not self._up.is_set():
-            self._failure = self._failure or "the model's first instance ended while it loaded the model."
-            self._up.set()
-        elif not self._ending:
-            self._lost("the model's first instance ended")
+            self._fail(_LEADER_GONE)
+        elif not (ending or self._leaving):
+            self._outcome.lose("the model's first instance ended")
+
+    def _fail(self, reason: str) -> None:
+        self._failure = reason
+        self._up.set()
 
 
 def open_seat(name: str, version: str, group: str, index: int, count: int) -> Leader | Follower:
     """Take this instance's place in its group; returns once it is known where the engine is to be reached."""
-    # An abstract address: it goes with the process, and it may be only so long.
-    key = hashlib.sha256(f"{name}/{version}/{group}".encode()).hexdigest()[:32]
-    address = f"\0vllm-engine-{os.getppid()}-{key}"
+    # An abstract address: it goes with the process. It is the network namespace's, where process ids of
+    # several containers may meet, and it may be only so long.
+    place = f"{os.readlink('/proc/self/ns/pid')}/{os.getppid()}/{name}/{version}/{group}"
+    address = f"\0vllm-engine-{hashlib.sha256(place.encode()).hexdigest()[:32]}"
     return Leader(address, count) if index == 0 else Follower(address, index, count)
+
+
+def _listen(address: str, count: int) -> socket.socket:
+    listener = socket.socket(socket.AF_UNIX)
+    try:
+        listener.bind(address)
+    except OSError as error:
+        listener.close()
+        raise ModelInvalid(f"the model's other instances cannot be waited for: {error.strerror}.") from None
+    listener.listen(count)
+    return listener
+
+
+def _connect(address: str) -> socket.socket:
+    deadline = time.monotonic() + _JOIN_SECONDS
+    while time.monotonic() < deadline:
+        connected = socket.socket(socket.AF_UNIX)
+        with contextlib.suppress(OSError):
+            connected.connect(address)
+            if _is_sibling(connected):
+                return connected
+        connected.close()
+        time.sleep(_RETRY_SECONDS)
+    raise ModelInvalid(f"the model's first instance could not be reached within {_JOIN_SECONDS:g} s.")
 
 
 def _is_sibling(connected: socket.socket) -> bool:
@@ -308,20 +387,3 @@ def _is_sibling(connected: socket.socket) -> bool:
     except OSError:
         return False
     return f"\nPPid:\t{os.getppid()}\n" in status
-
-
-def _connect(address: str) -> socket.socket:
-    deadline = time.monotonic() + _JOIN_SECONDS
-    while True:
-        connected = socket.socket(socket.AF_UNIX)
-        try:
-            connected.connect(address)
-        except OSError:
-            connected.close()
-            if time.monotonic() > deadline:
-                raise ModelInvalid(
-                    f"the model's first instance could not be reached within {_JOIN_SECONDS:g} s."
-                ) from None
-            time.sleep(_RETRY_SECONDS)
-        else:
-            return connected

@@ -93,7 +93,7 @@ class LoadedModel:
         self._watch = asyncio.run_coroutine_threadsafe(
             health.watch(self._service, self._senders, self._frontend), self._loop
         )
-        self._frontend.watch(self._service.engine.abandon)
+        self._frontend.watch(lost=self._service.engine.abandon, ending=self._end_requests)
 
     @property
     def ready(self) -> bool:
@@ -107,7 +107,8 @@ class LoadedModel:
             unavailable = health.check(self._call, self._service.engine, self._settings.name)
         batch = []
         for request in requests:
-            stream = self._senders.admit(str(next(self._numbers)), request.get_response_sender())
+            number = f"{self._settings.instance}-{next(self._numbers)}"
+            stream = self._senders.admit(number, request.get_response_sender())
             asked: Any = unavailable
             if asked is None:
                 try:
@@ -134,14 +135,14 @@ class LoadedModel:
         self._leave()
         self._poller.stop()
         self._watch.cancel()
-        self._frontend.close()
+        self._frontend.stopping()
         self._call(self._service.stop(_ENGINE_STOP_SECONDS))
         self._senders.stop(_FLUSH_SECONDS)
         self._stop_loop()
         # Triton's objects must not be left to the interpreter's end, which comes after their memory's.
         gc.collect()
         self._watchdog.expect_end()
-        self._frontend.report_end()
+        self._frontend.close()
         log.info(f"model {self._settings.name} is stopped")
 
     def _leave(self) -> None:
@@ -152,8 +153,12 @@ class LoadedModel:
         self._closing = True
         if not self._senders.wait_until_sent(self._settings.drain_seconds):
             log.warning(f"{self._senders.open} requests did not finish within the drain time, ending them")
-            self._loop.call_soon_threadsafe(self._service.fail_all, _SHUTDOWN)
+            self._end_requests()
             self._senders.wait_until_sent(_FLUSH_SECONDS)
+
+    def _end_requests(self) -> None:
+        self._closing = True
+        self._loop.call_soon_threadsafe(self._service.fail_all, _SHUTDOWN)
 
     def _cancel(self, stream: Any) -> None:
         self._loop.call_soon_threadsafe(self._service.cancel, stream)

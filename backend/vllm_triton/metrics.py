@@ -177,10 +177,7 @@ class Statistics:
             return
         self._told_idle = idle
         latencies = _TOKEN_LATENCIES_PER_PUSH // self._frontend.seat.count
-        try:
-            self._frontend.tell(_SUBJECT, summarise(steps, idle=idle, token_latencies=latencies))
-        except Exception as error:
-            log.defect("the metrics could not be pushed", error)
+        self._frontend.tell(_SUBJECT, summarise(steps, idle=idle, token_latencies=latencies))
 
 
 class Metrics:
@@ -234,16 +231,22 @@ class Metrics:
             self._families.clear()
 
     def push(self, index: int, summary: Summary) -> None:
-        """Publish what a front end has seen."""
+        """Publish what a front end has seen; never raises."""
         with self._lock:
             if self._stopped:
                 return
-            self._push_counters(summary)
-            self._push_gauges(index, summary)
-            for name, values in summary["observations"].items():
-                metric = self._histograms[name]
-                for value in values:
-                    metric.observe(value)
+            try:
+                self._push_counters(summary)
+                self._push_gauges(index, summary)
+                self._push_observations(summary)
+            except Exception as error:
+                log.defect("the metrics could not be pushed", error)
+
+    def _push_observations(self, summary: Summary) -> None:
+        for name, values in summary["observations"].items():
+            metric = self._histograms[name]
+            for value in values:
+                metric.observe(value)
 
     def _push_counters(self, summary: Summary) -> None:
         sums = summary["sums"]
@@ -278,14 +281,15 @@ class Metrics:
 
 def publish(frontend: Leader | Follower, name: str, version: str, max_model_len: int) -> Metrics | None:
     """Have the leader publish what it is told; None elsewhere, or if the server has metrics switched off."""
-    if not frontend.leads:
+    if isinstance(frontend, Follower):
         return None
-    metrics = None
     try:
         metrics = Metrics(name, version, max_model_len)
     except pb_utils.TritonModelException as error:
         if "metrics not supported" not in str(error).lower():
             raise
         log.warning("metrics are switched off in this server: vLLM's are not published")
-    frontend.subscribe(_SUBJECT, metrics.push if metrics is not None else lambda index, summary: None)
+        return None
+    frontend.subscribe(_SUBJECT, metrics.push)
+    frontend.publishing = True
     return metrics

@@ -35,7 +35,7 @@ async def start(
         if not settings.report_metrics:
             return None
         published = metrics.publish(frontend, settings.name, settings.version, max_model_len)
-        if published is None and frontend.leads:
+        if not frontend.publishing:
             return None
         statistics = metrics.Statistics(frontend)
         return statistics.take

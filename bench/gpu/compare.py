@@ -196,36 +196,39 @@ def rounds(kit: Path, run: Path, count: int, only: str | None) -> None:
 
 
 def report(run: Path) -> None:
-    """Medians per system, and each round's ratio to the engine alone of the same round."""
+    """Medians per system, and each line's ratio to the line of the engine alone before it."""
     lines = [json.loads(line) for line in (run / "results.jsonl").read_text().splitlines()]
-    for in_flight, _ in LEVELS:
-        engine = {
-            r["round"]: r["tokens_per_second"]
-            for r in lines
-            if r["system"] == "engine" and r["in_flight"] == in_flight
-        }
-        for name in ("engine", "openai", "ours"):
-            mine = [r for r in lines if r["system"] == name and r["in_flight"] == in_flight]
-            if not mine:
-                continue
-            ratios = [r["tokens_per_second"] / engine[r["round"]] for r in mine if r["round"] in engine]
-            median = {
-                k: statistics.median(r[k] for r in mine)
-                for k in (
-                    "tokens_per_second",
-                    "messages_per_request",
-                    "ttft_ms_p99",
-                    "gap_ms_p99",
-                    "time_per_token_ms_p99",
-                )
-            }
-            print(
-                f"{in_flight:4d} in flight {name:7s} tok/s {median['tokens_per_second']:8.0f}"
-                f"  of engine {statistics.median(ratios):.3f} ({min(ratios):.3f}-{max(ratios):.3f})"
-                f"  messages/request {median['messages_per_request']:.0f}"
-                f"  ttft p99 {median['ttft_ms_p99']:.0f} ms  gap p99 {median['gap_ms_p99']:.1f} ms"
-                f"  time/token p99 {median['time_per_token_ms_p99']:.2f} ms"
+    measured: dict[tuple[int, str], list[dict[str, Any]]] = {}
+    engine: dict[int, float] = {}
+    for line in lines:
+        in_flight = line["in_flight"]
+        if line["system"] == "engine":
+            engine[in_flight] = line["tokens_per_second"]
+        name = line["system"]
+        if name == "ours":
+            senders = f", {line['senders']} senders" if line["senders"] else ""
+            name = f"ours ({line['instances']} front ends{senders})"
+        line["ratio"] = line["tokens_per_second"] / engine.get(in_flight, float("nan"))
+        measured.setdefault((in_flight, name), []).append(line)
+    for (in_flight, name), mine in sorted(measured.items()):
+        ratios = [line["ratio"] for line in mine]
+        median = {
+            k: statistics.median(line[k] for line in mine)
+            for k in (
+                "tokens_per_second",
+                "messages_per_request",
+                "ttft_ms_p99",
+                "gap_ms_p99",
+                "time_per_token_ms_p99",
             )
+        }
+        print(
+            f"{in_flight:4d} in flight {name:21s} tok/s {median['tokens_per_second']:8.0f}"
+            f"  of engine {statistics.median(ratios):.3f} ({min(ratios):.3f}-{max(ratios):.3f})"
+            f"  messages/request {median['messages_per_request']:.0f}"
+            f"  ttft p99 {median['ttft_ms_p99']:.0f} ms  gap p99 {median['gap_ms_p99']:.1f} ms"
+            f"  time/token p99 {median['time_per_token_ms_p99']:.2f} ms"
+        )
 
 
 def stop(run: Path) -> None:
@@ -246,9 +249,10 @@ def _end(pid_file: Path) -> None:
         try:
             if Path(f"/proc/{group}/stat").read_text().rpartition(") ")[2].startswith("Z"):
                 return
-        except FileNotFoundError:
+        except OSError:
             return
         time.sleep(0.1)
+    sys.exit(f"process {group} did not end within 60 s of SIGTERM")
 
 
 def main() -> None:
@@ -261,7 +265,7 @@ def main() -> None:
     parser.add_argument(
         "--memory", type=float, default=0.30, help="share of the GPU's memory for each system"
     )
-    parser.add_argument("--instances", type=int, default=4, help="of ours, sharing its engine")
+    parser.add_argument("--instances", type=int, default=2, help="of ours, sharing its engine")
     parser.add_argument("--senders", type=int, help="sender threads of each instance of ours")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--only", help="comma list of engine, openai, ours")

@@ -80,11 +80,13 @@ def test_metrics_add_up_over_the_front_ends(server: Server) -> None:
 def test_every_front_end_serves_from_the_one_engine(server: Server, client: Client, expected: Any) -> None:
     assert len(_engines(server)) == 1
     before = [_cpu_seconds(_stub(server, instance)) for instance in range(INSTANCES)]
-    flood = Flood(server.grpc_port, IN_FLIGHT, max_tokens=100)
+    flood = Flood(server.grpc_port, IN_FLIGHT, max_tokens=300)
     flood.join(60)
     assert all(len(answer.text) > 0 for answer in flood.answers)
     after = [_cpu_seconds(_stub(server, instance)) for instance in range(INSTANCES)]
-    assert all(now > then for then, now in zip(before, after, strict=True)), "an instance had no request"
+    spent = [now - then for then, now in zip(before, after, strict=True)]
+    # At rest a front end takes a hundredth of a second in this time.
+    assert min(spent) > max(spent) / 5, f"an instance had no request: {spent}"
     case = expected["prompts"][3]
     for _ in range(3 * INSTANCES):
         assert client.text(case["prompt"], max_tokens=64) == case["continuation"]
