@@ -24,9 +24,9 @@ UNHEALTHY = "Model is unavailable due to unhealthy vLLM engine"
 def start(where: Installation) -> Iterator[Callable[..., Server]]:
     servers = []
 
-    def begin(**options: Any) -> Server:
+    def begin(*flags: str, env: dict[str, str] | None = None, **options: Any) -> Server:
         model = Model(group=GROUP, parameters={"DRAIN_SECONDS": str(DRAIN_SECONDS)}, **options)
-        servers.append(Server(where, {"vllm_model": model}))
+        servers.append(Server(where, {"vllm_model": model}, *flags, env=env))
         return servers[-1]
 
     yield begin
@@ -148,7 +148,8 @@ def test_the_engines_death_is_answered_by_every_front_end(server: Server, client
 
 @pytest.mark.parametrize("victim", range(INSTANCES))
 def test_no_front_end_outlives_another(start: Callable[..., Server], victim: int) -> None:
-    server = start().wait_ready()
+    # Instances that load one after the other, too: the first is ready before the second begins.
+    server = start(env={"TRITON_PARALLEL_INSTANCE_LOADING": str(victim)}).wait_ready()
     sampling = {"temperature": 0, "max_tokens": 100_000, "ignore_eos": True}
     with ExitStack() as stack:
         streams = [
@@ -171,8 +172,17 @@ def test_no_front_end_outlives_another(start: Callable[..., Server], victim: int
     server.wait_gone(5)
 
 
-def test_sigterm_with_requests_in_flight(start: Callable[..., Server]) -> None:
-    server = start().wait_ready()
+def test_reload_and_sigterm_with_requests_in_flight(
+    start: Callable[..., Server], where: Installation
+) -> None:
+    sockets = where.path / "tmp"
+    before = set(sockets.glob("vllm-engine-*"))
+    server = start("--model-control-mode=explicit", "--load-model=vllm_model").wait_ready()
+    assert server.post("/v2/repository/models/vllm_model/unload", {}).ok
+    eventually(lambda: not _engines(server), 30, "the engine's end")
+    assert server.post("/v2/repository/models/vllm_model/load", {}, timeout=120).ok
+    assert len(_engines(server)) == 1
+    assert len(set(sockets.glob("vllm-engine-*")) - before) == 1
     flood = Flood(server.grpc_port, IN_FLIGHT)
     asked = time.monotonic()
     server.kill("tritonserver", signal.SIGTERM)
@@ -181,6 +191,7 @@ def test_sigterm_with_requests_in_flight(start: Callable[..., Server]) -> None:
     assert server.exit_status() == 0
     assert time.monotonic() - asked < DRAIN_SECONDS + 20
     assert server.state() == {"state": "drained"}
+    assert set(sockets.glob("vllm-engine-*")) <= before
     server.wait_gone(1)
 
 
