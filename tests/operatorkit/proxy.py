@@ -165,8 +165,9 @@ class Proxy:
             await asyncio.Event().wait()
 
     def _tell(self, stage: Literal["before", "after"], write: Write | None) -> None:
-        if write is not None and self.hook is not None:
-            self.hook(stage, write)
+        hook = self.hook  # taken away by the test's thread
+        if write is not None and hook is not None:
+            hook(stage, write)
 
     def _expired(self) -> web.Response:
         gone = {"kind": "Status", "apiVersion": "v1", "status": "Failure", "reason": "Expired", "code": 410}
