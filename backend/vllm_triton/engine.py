@@ -332,7 +332,7 @@ class Engine:
             # As vLLM's own server does for its several API processes: among others, what a front end has
             # cached of an image is then not taken for what the engine has.
             args._api_process_count = seat.count
-            args._api_process_rank = -1 if frontend.leads else seat.index
+            args._api_process_rank = -1 if isinstance(frontend, Leader) else seat.index
         config = args.create_engine_config(usage_context=UsageContext.OPENAI_API_SERVER)
         if isinstance(frontend, Follower):
             await asyncio.to_thread(frontend.wait_for_engine)
@@ -340,7 +340,7 @@ class Engine:
         manager: Any = None
         shared: dict[str, Any] = {}
         if seat.count > 1:
-            if frontend.leads:
+            if isinstance(frontend, Leader):
                 manager = _launch(config, seat, log_stats=take is not None)
                 config.parallel_config._api_process_rank = 0
             shared = {

@@ -114,8 +114,6 @@ class _Outcome:
 class Leader:
     """The first instance of a group, and the only one of most."""
 
-    leads = True
-
     def __init__(self, address: str, count: int) -> None:
         self.seat = Seat(0, count, "")
         # Whether anybody publishes what the front ends tell of their statistics.
@@ -250,8 +248,6 @@ class Leader:
 
 class Follower:
     """Any other instance of a group."""
-
-    leads = False
 
     def __init__(self, address: str, index: int, count: int) -> None:
         self.publishing = False
