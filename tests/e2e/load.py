@@ -16,7 +16,7 @@ from e2e.models import TAUGHT, Served
 LONG: Final = TAUGHT["long"]
 ENOUGH_FAILURES: Final = 10
 #: Between two requests of a client: new pods load on the same two cores that the old ones answer on.
-PAUSE_SECONDS: Final = 3.0
+PAUSE_SECONDS: Final = 5.0
 
 
 @dataclass

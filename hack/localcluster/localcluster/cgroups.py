@@ -8,6 +8,7 @@ from localcluster.errors import LocalClusterError
 
 ROOT = Path("/sys/fs/cgroup")
 REMOVE_SECONDS = 10.0
+CPU_SHARES_PER_CORE = 1024
 
 
 def hierarchies() -> list[Path]:
@@ -26,6 +27,9 @@ def make(name: str) -> None:
             # On cgroup v1 a new cpuset is empty, and no process may enter it as it is.
             if hierarchy.name == "cpuset" and not (group / setting).read_text().strip():
                 (group / setting).write_text((hierarchy / setting).read_text())
+        # What a kubelet gives all pods together. On version 2 the default is more than that.
+        if hierarchy.name == "cpu":
+            (group / "cpu.shares").write_text(str(CPU_SHARES_PER_CORE * (os.cpu_count() or 1)))
 
 
 def existing(name: str) -> list[Path]:

@@ -177,7 +177,10 @@ ADVICE: Final[Mapping[Reason, Advice]] = {
     Reason.PYTHON_STUB_DIED: Advice(
         "The backend's process died", "look at the pod's previous log for what came before"
     ),
-    Reason.STUB_TIMEOUT: Advice("The backend's process did not start in time", "give the pod more CPU"),
+    Reason.STUB_TIMEOUT: Advice(
+        "The backend's process did not start in time",
+        "raise `spec.resources.requests.cpu`, and set `limits.cpu` for the models that share the node",
+    ),
     Reason.PROBE_KILLED: Advice(
         "The kubelet ended the container because its probe failed",
         "raise `spec.runtime.startupTimeoutSeconds`",
