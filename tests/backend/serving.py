@@ -112,6 +112,13 @@ def eventually(check: Callable[[], Any], seconds: float, what: str) -> Any:
         time.sleep(0.05)
 
 
+def _answers(url: str) -> bool:
+    try:
+        return requests.get(url, timeout=5).ok
+    except requests.ConnectionError:
+        return False
+
+
 def _running() -> Iterator[tuple[int, int, str]]:
     """The id, process group and command line or name of every process that is not a zombie."""
     for entry in Path("/proc").iterdir():
@@ -338,8 +345,13 @@ class Server:
         return requests.post(f"http://127.0.0.1:{self.http_port}{path}", json=body, timeout=timeout)
 
     def metrics(self) -> dict[str, float]:
-        """The published vllm: metrics, by name and labels."""
-        text = requests.get(f"http://127.0.0.1:{self.metrics_port}/metrics", timeout=5).text
+        """The published vllm: metrics, by name and labels.
+
+        Triton opens the metrics port last: for a moment a ready server still refuses connections there.
+        """
+        url = f"http://127.0.0.1:{self.metrics_port}/metrics"
+        eventually(lambda: _answers(url), 10, "the metrics port open")
+        text = requests.get(url, timeout=5).text
         lines = [line.rpartition(" ") for line in text.splitlines() if line.startswith("vllm:")]
         return {name: float(value) for name, _, value in lines}
 
