@@ -2,7 +2,8 @@
 
 Triton calls `finalize` only after the last response, so that a long stream would hold up the server until
 its exit timeout, and nothing tells a backend earlier. Triton's endpoints do: a listening socket closes when
-the server shuts down, and the model is no longer ready when it is unloaded. (The Python backend's own
+the server shuts down, or, while connections to it are open, takes new ones and closes them at once; and the
+model is no longer ready when it is unloaded. (The Python backend's own
 `is_model_ready` cannot be asked: an error as its answer, as it comes while the server goes down, is read
 from memory that the server may have freed.)
 """
@@ -23,6 +24,22 @@ _PERIOD_SECONDS = 0.5
 _FIRST_PERIOD_SECONDS = 0.05
 _TIMEOUT_SECONDS = 1.0
 _LISTENING = "0A"
+# Triton's HTTP endpoint has closed so many connections in a row without a word before it counts as leaving.
+_TURNED_AWAY = 3
+
+Address = tuple[str, int]
+
+
+class _Silent(Exception):
+    """Nothing came of a question: a busy server may be slow to answer one."""
+
+
+class _TurnedAway(_Silent):
+    """The connection was taken and closed without an answer."""
+
+
+class _NotHttp(Exception):
+    """Something else than HTTP/1 answered."""
 
 
 class DepartureWatch:
@@ -51,9 +68,11 @@ class DepartureWatch:
         self._thread.join()
 
     def _run(self) -> None:
-        address: tuple[str, int] | None = None
-        before: set[tuple[str, int]] = set()
+        address: Address | None = None
+        strangers: set[Address] = set()
+        before: set[Address] = set()
         was_ready = False
+        turned_away = 0
         while not self._stopping.wait(_PERIOD_SECONDS if address else _FIRST_PERIOD_SECONDS):
             if state_file.told_to_end():
                 # Before Triton closes its endpoint, it waits for every idle connection to it.
@@ -66,37 +85,61 @@ class DepartureWatch:
                 self._leaving()
                 return
             before = listening
-            address = address or _find(listening)
-            status = _status(*address, self._path) if address is not None else None
-            # No answer says nothing: a busy server may be slow to give one.
+            address = address or _find(listening, strangers)
+            if address is None:
+                continue
+            try:
+                status, _ = _ask(*address, self._path)
+            except _TurnedAway:
+                turned_away += 1
+                if turned_away == _TURNED_AWAY:
+                    self._leaving()
+                    return
+                continue
+            except (_Silent, _NotHttp):
+                continue
+            turned_away = 0
             if status == http.client.OK:
                 was_ready = True
-            elif status is not None and (was_ready or self._busy()):
+            elif was_ready or self._busy():
                 # A model with requests has been ready, even if this thread came too late to see it.
                 self._leaving()
                 return
 
 
-def _find(listening: set[tuple[str, int]]) -> tuple[str, int] | None:
-    """Return Triton's HTTP endpoint among the addresses on which it listens."""
-    for address in listening:
-        if _status(*address, "/v2/health/live") == http.client.OK:
-            return address
+def _find(listening: set[Address], strangers: set[Address]) -> Address | None:
+    """Return Triton's HTTP endpoint among the addresses on which it listens; another is not asked again."""
+    for address in listening - strangers:
+        try:
+            status, body = _ask(*address, "/v2")
+            # The metrics endpoint answers 200 whatever it is asked, but has nothing to say.
+            if status == http.client.OK and body:
+                return address
+        except _Silent:
+            continue
+        except _NotHttp:
+            pass
+        strangers.add(address)
     return None
 
 
-def _status(host: str, port: int, path: str) -> int | None:
+def _ask(host: str, port: int, path: str) -> tuple[int, bytes]:
     connection = http.client.HTTPConnection(host, port, timeout=_TIMEOUT_SECONDS)
     try:
         connection.request("GET", path)
-        return connection.getresponse().status
-    except (OSError, http.client.HTTPException):
-        return None
+        response = connection.getresponse()
+        return response.status, response.read()
+    except (ConnectionResetError, BrokenPipeError) as error:
+        raise _TurnedAway from error
+    except OSError as error:
+        raise _Silent from error
+    except http.client.HTTPException as error:
+        raise _NotHttp from error
     finally:
         connection.close()
 
 
-def _listening(pid: int) -> Iterator[tuple[str, int]]:
+def _listening(pid: int) -> Iterator[Address]:
     """Yield the addresses on which a process listens."""
     sockets = set()
     for link in Path(f"/proc/{pid}/fd").iterdir():

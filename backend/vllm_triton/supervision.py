@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
-import itertools
 import os
 import select
 import signal
@@ -67,5 +66,8 @@ def _read(descriptor: int) -> bytes:
 
 def _close_all_but(*kept: int) -> None:
     """Close all inherited descriptors but those given: the child must not hold anyone's sockets or pipes."""
-    for low, high in itertools.pairwise([-1, *sorted(kept), os.sysconf("SC_OPEN_MAX")]):
-        os.closerange(low + 1, high)
+    for name in os.listdir("/proc/self/fd"):
+        if int(name) not in kept:
+            # One of them was the listing's own.
+            with contextlib.suppress(OSError):
+                os.close(int(name))

@@ -1,6 +1,8 @@
 """A plain server: no metrics of ours, mixed load, and a SIGTERM with requests in flight."""
 
 import asyncio
+import http.client
+import json
 import signal
 import time
 from collections.abc import Iterator
@@ -145,3 +147,21 @@ def test_sigterm_with_requests_in_flight_ends_within_the_drain_time(fresh_server
     assert time.monotonic() - asked < DRAIN_SECONDS + 20
     assert fresh_server.state() == {"state": "drained"}
     fresh_server.wait_gone(1)
+
+
+def test_sigterm_with_an_http_stream_in_flight(fresh_server: Server) -> None:
+    # Triton then keeps its endpoint open for that connection, and turns new ones away.
+    flood = Flood(fresh_server.grpc_port, 8, max_tokens=2000)
+    asked = {"text_input": "x", "stream": True, "max_tokens": 2000, "ignore_eos": True}
+    # Not `requests`, which keeps the connection for longer than it says: Triton waits for it.
+    connection = http.client.HTTPConnection("127.0.0.1", fresh_server.http_port, timeout=60)
+    connection.request("POST", "/v2/models/vllm_model/generate_stream", json.dumps(asked))
+    events = (line for line in connection.getresponse() if line.strip())
+    assert b"text_output" in next(events)
+    fresh_server.kill("tritonserver", signal.SIGTERM)
+    *_, last = events
+    connection.close()
+    assert b"the model is being unloaded" in last
+    flood.join(DRAIN_SECONDS + 10)
+    eventually(lambda: fresh_server.exit_status() is not None, DRAIN_SECONDS + 20, "the server's end")
+    assert fresh_server.exit_status() == 0
