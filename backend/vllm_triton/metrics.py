@@ -1,5 +1,7 @@
 """Publishes vLLM's statistics as Triton metrics, summed up here and pushed about once a second.
 
+When the last request ends, the rest is pushed at once: who reads the metrics after an answer finds it there.
+
 Front ends that share an engine sum up what they see, and their leader publishes it: Triton would give them
 one metric under several owners, and take it away with the first of them.
 """
@@ -8,7 +10,7 @@ from __future__ import annotations
 
 import threading
 from collections import Counter, deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import triton_python_backend_utils as pb_utils
@@ -18,9 +20,12 @@ from .engine import Step
 from .frontends import Follower, Leader
 
 _PERIOD_SECONDS = 1.0
-# Each observation of a histogram is a message to the server process. Token latencies are observed one by one
-# up to this many in a second, all front ends together; beyond, as many are taken at even distances.
+_IDLE_PERIOD_SECONDS = 0.1
+# Each observation of a histogram is a message to the server process. Token latencies are observed so many in
+# a push, all front ends together; the others wait for later pushes, which are more frequent when nothing
+# runs. Where more would wait than this, they are thinned out at even distances.
 _TOKEN_LATENCIES_PER_PUSH = 200
+_TOKEN_LATENCIES_WAITING = 2000
 _SUBJECT = "statistics"
 
 _SECONDS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.04, 0.06, 0.08, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0)
@@ -89,18 +94,18 @@ def token_buckets(max_model_len: int) -> tuple[float, ...]:
     return tuple(buckets)
 
 
-def evenly(values: Sequence[float], count: int) -> Iterable[float]:
+def evenly(values: list[float], count: int) -> list[float]:
     """Take at most `count` of the values, at even distances."""
     if len(values) <= count:
         return values
-    return (values[index * len(values) // count] for index in range(count))
+    return [values[index * len(values) // count] for index in range(count)]
 
 
 Summary = dict[str, Any]  # JSON: what the steps of about a second add up to
 
 
-def summarise(steps: Sequence[Step], *, idle: bool, token_latencies: int) -> Summary:
-    """Add up steps of the engine, of whose token latencies at most so many are kept."""
+def summarise(steps: Sequence[Step], token_latencies: Sequence[float], *, idle: bool) -> Summary:
+    """Add up steps of the engine; the latencies of tokens are those to be told now."""
     sums: Counter[str] = Counter()
     reasons: Counter[str] = Counter()
     for step in steps:
@@ -117,13 +122,11 @@ def summarise(steps: Sequence[Step], *, idle: bool, token_latencies: int) -> Sum
         gauges["vllm:num_requests_running"] = float(scheduled.running or 0)
         gauges["vllm:num_requests_waiting"] = float(scheduled.waiting)
         gauges["vllm:kv_cache_usage_perc"] = scheduled.kv_cache_usage
-    latencies = [value for step in steps for value in step.token_latencies]
     finished = [request for step in steps for request in step.finished]
-    sampled = list(evenly(latencies, token_latencies))
     observations = {
         "vllm:time_to_first_token_seconds": [v for step in steps for v in step.first_token_latencies],
-        "vllm:time_per_output_token_seconds": sampled,
-        "vllm:inter_token_latency_seconds": sampled,
+        "vllm:time_per_output_token_seconds": token_latencies,
+        "vllm:inter_token_latency_seconds": token_latencies,
         "vllm:e2e_request_latency_seconds": [request.e2e_latency for request in finished],
         "vllm:request_queue_time_seconds": [request.queued_time for request in finished],
         "vllm:request_prefill_time_seconds": [request.prefill_time for request in finished],
@@ -142,30 +145,39 @@ class Statistics:
     def __init__(self, frontend: Leader | Follower) -> None:
         self._frontend = frontend
         self._steps: deque[Step] = deque()
+        self._token_latencies: list[float] = []
+        self._idle: Callable[[], bool] = lambda: False
         self._told_idle = True
+        self._due = threading.Event()
         self._stopping = threading.Event()
         self._thread: threading.Thread | None = None
 
     def take(self, step: Step) -> None:
         """Note one step of the engine."""
         self._steps.append(step)
+        if self._idle():
+            self._due.set()
 
     def start(self, idle: Callable[[], bool]) -> None:
         """Begin to tell the leader; what the warm-up left is not counted."""
-        self._steps.clear()
         self._idle = idle
+        self._steps.clear()
         self._thread = threading.Thread(target=self._run, name="vllm-statistics", daemon=True)
         self._thread.start()
 
     def stop(self) -> None:
         """Tell what is left and end the thread."""
         self._stopping.set()
+        self._due.set()
         if self._thread is not None:
             self._thread.join()
 
     def _run(self) -> None:
-        while not self._stopping.wait(_PERIOD_SECONDS):
+        while not self._stopping.is_set():
+            self._due.wait(_PERIOD_SECONDS)
+            self._due.clear()
             self._tell()
+            self._stopping.wait(_IDLE_PERIOD_SECONDS)
         self._tell()
 
     def _tell(self) -> None:
@@ -173,11 +185,17 @@ class Statistics:
         while self._steps:
             steps.append(self._steps.popleft())
         idle = self._idle()
-        if not steps and idle == self._told_idle:
+        front_ends = self._frontend.seat.count
+        waiting = [*self._token_latencies, *(value for step in steps for value in step.token_latencies)]
+        waiting = evenly(waiting, _TOKEN_LATENCIES_WAITING // front_ends)
+        if not steps and not waiting and idle == self._told_idle:
             return
         self._told_idle = idle
-        latencies = _TOKEN_LATENCIES_PER_PUSH // self._frontend.seat.count
-        self._frontend.tell(_SUBJECT, summarise(steps, idle=idle, token_latencies=latencies))
+        now = _TOKEN_LATENCIES_PER_PUSH // front_ends
+        self._token_latencies = waiting[now:]
+        if idle and self._token_latencies:
+            self._due.set()
+        self._frontend.tell(_SUBJECT, summarise(steps, waiting[:now], idle=idle))
 
 
 class Metrics:
