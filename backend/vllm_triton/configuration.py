@@ -143,7 +143,7 @@ def check_engine_arguments(
         if name not in fields:
             near = difflib.get_close_matches(name, fields, n=1, cutoff=0.6)
             hint = f" (did you mean '{near[0]}'?)" if near else ""
-            problems.append(f"unexpected keyword argument '{name}'{hint}")
+            problems.append(f"AsyncEngineArgs.__init__() got an unexpected keyword argument '{name}'{hint}")
             continue
         checked[name] = value
         if _is_plain(fields[name]):
@@ -170,7 +170,7 @@ def _is_plain(annotation: Any) -> bool:
 
 def check_group(settings: Settings, arguments: Mapping[str, Any]) -> None:
     """Refuse what instances that share an engine cannot do."""
-    copies = int(arguments.get("data_parallel_size") or 1)
+    copies = _size(arguments, "data_parallel_size")
     if settings.instances > 1 and copies > 1:
         raise ModelInvalid(
             f"the {settings.instances} instances of {settings.group} would share one engine, but "
@@ -180,13 +180,11 @@ def check_group(settings: Settings, arguments: Mapping[str, Any]) -> None:
 
 def choose_devices(settings: Settings, arguments: Mapping[str, Any]) -> str | None:
     """Return the value for CUDA_VISIBLE_DEVICES, or None to leave the environment alone."""
-    world = int(arguments.get("tensor_parallel_size") or 1) * int(
-        arguments.get("pipeline_parallel_size") or 1
-    )
+    world = _size(arguments, "tensor_parallel_size") * _size(arguments, "pipeline_parallel_size")
     if settings.kind == "GPU":
         if world > 1:
             raise ModelInvalid(
-                "KIND_GPU is currently for single GPU models, please specify KIND_MODEL "
+                "KIND_GPU is currently for single-GPU models, please specify KIND_MODEL "
                 "in the model's config.pbtxt for multi-GPU models"
             )
         return str(settings.device_id) if settings.device_id >= 0 else None
@@ -198,3 +196,11 @@ def choose_devices(settings: Settings, arguments: Mapping[str, Any]) -> str | No
             )
         return ",".join(str(number) for number in settings.gpu_device_ids)
     return None
+
+
+def _size(arguments: Mapping[str, Any], name: str) -> int:
+    """Return a size; one that is no number is `check_engine_arguments`'s to name, later."""
+    try:
+        return int(arguments.get(name) or 1)
+    except (TypeError, ValueError):
+        return 1

@@ -49,6 +49,9 @@ STRUCTURED_OUTPUTS_NAMES: frozenset[str] = frozenset(
     field.name for field in dataclasses.fields(StructuredOutputsParams) if field.init
 )
 
+# What the engine's messages can carry (msgpack): vLLM finds out too late, when it has noted the request.
+_INTEGERS = range(-(2**63), 2**64)
+
 # How vLLM says that a prompt has fewer placeholders than images; it has no class of error for that.
 _NO_PLACE = ("Failed to apply prompt", "Expected there to be")
 
@@ -94,11 +97,36 @@ def sampling_params(values: Mapping[str, Any], *, stream: bool, cumulative_logpr
         params: SamplingParams = _SAMPLING.validate_python(dict(values))
     except (ValidationError, ValueError, TypeError) as error:
         raise invalid(one_line(error)) from None
+    for name, value in values.items():
+        if not (_can_be_sent(value) and _can_be_sent(getattr(params, name))):
+            raise invalid(f"`{name}` has an integer of more than 64 bits or text that is not valid Unicode.")
     params.output_kind = RequestOutputKind.DELTA if stream else RequestOutputKind.FINAL_ONLY
-    if cumulative_logprob and params.logprobs is None:
+    if cumulative_logprob and not asks_for_logprobs(values):
         # Zero extra tokens: only what the sampled one's probability needs.
         params.logprobs = 0
     return params
+
+
+def asks_for_logprobs(values: Mapping[str, Any]) -> bool:
+    """Whether sampling parameters ask for the log probabilities of tokens."""
+    return values.get("logprobs") is not None or bool(values.get("logprob_token_ids"))
+
+
+def _can_be_sent(value: Any) -> bool:
+    if isinstance(value, int):
+        return value in _INTEGERS
+    if isinstance(value, str):
+        return value.isascii() or value == value.encode("utf-8", "replace").decode()
+    if isinstance(value, dict):
+        return all(_can_be_sent(part) for item in value.items() for part in item)
+    if isinstance(value, (list, tuple)):
+        return all(_can_be_sent(item) for item in value)
+    return True
+
+
+def ended_in_error(output: Any) -> bool:
+    """Whether the engine gave up a sequence of a generation, which it does not raise."""
+    return "error" in [sequence.finish_reason for sequence in output.outputs]
 
 
 def pooling_params(task: str, values: Mapping[str, Any]) -> PoolingParams:
@@ -473,9 +501,14 @@ class Engine:
         that task is late for. Its `put` is replaced: outputs go from vLLM's output loop straight to
         the sink, which must not raise.
         """
-        collector = await self._llm.add_request(
-            request_id, prompt, params, lora_request=lora, priority=priority
-        )
+        try:
+            collector = await self._llm.add_request(
+                request_id, prompt, params, lora_request=lora, priority=priority
+            )
+        except Exception:
+            # vLLM notes a request before it sends it: one that could not be sent would count for ever.
+            await self._llm.abort(request_id)
+            raise
         collector.put = sink
         early = collector.output
         if early is not None:

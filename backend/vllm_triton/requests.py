@@ -120,11 +120,14 @@ def _generation(tensors: dict[str, Any], request: Any, outputs: Outputs, timeout
         raise invalid("one of `text_input`, `messages` and `prompt_token_ids` is required.")
     if len(given) > 1:
         raise invalid(f"only one of `{given[0]}` and `{given[1]}` can be given.")
+    pictures = _images(tensors)
+    if pictures and text is None:
+        raise invalid(f"`image` goes with `text_input`, not with `{given[0]}`.")
     return Generation(
         text=text,
         messages=messages,
         prompt_token_ids=token_ids,
-        images=_images(tensors),
+        images=pictures,
         stream=stream,
         prepend_prompt=not stream and exclude_input is not True and text is not None,
         parameters=_parameters(tensors, request),

@@ -104,7 +104,9 @@ class Senders:
             stream.responder.send(response)
 
     def _send_error(self, stream: Stream, error: RequestFailed) -> None:
-        failure = pb_utils.TritonError(str(error), _CODES[error.kind])
+        # It may repeat a name from the client's JSON, which need not be valid Unicode.
+        text = str(error).encode("utf-8", "replace").decode()
+        failure = pb_utils.TritonError(text, _CODES[error.kind])
         self._close(stream, pb_utils.InferenceResponse(output_tensors=[], error=failure))
 
     def _close(self, stream: Stream, response: Any) -> None:

@@ -12,6 +12,19 @@ from typing import Any
 from .errors import Kind, RequestFailed, invalid
 
 _MAX_TIMEOUT_SECONDS = 7 * 24 * 3600.0
+_PRIORITIES = range(-(2**63), 2**63)
+# Parameters that are lists or objects; their JSON text is taken, too.
+_NOT_SCALAR = (
+    "allowed_token_ids",
+    "bad_words",
+    "extra_args",
+    "logit_bias",
+    "logprob_token_ids",
+    "repetition_detection",
+    "stop_token_ids",
+)
+# Of these, vLLM takes exactly one.
+_CONSTRAINTS = ("json", "regex", "choice", "grammar", "json_object", "structural_tag")
 
 
 @dataclass(slots=True)
@@ -64,7 +77,7 @@ def normalise(sampling: dict[str, Any], constraints: Collection[str]) -> dict[st
     structured = out.get("structured_outputs")
     if structured is not None:
         out["structured_outputs"] = _structured_outputs(structured, constraints)
-    for name in ("stop_token_ids", "allowed_token_ids", "logit_bias", "bad_words"):
+    for name in _NOT_SCALAR:
         if isinstance(out.get(name), str):
             out[name] = _json_value(name, out[name])
     stop = out.get("stop")
@@ -89,7 +102,21 @@ def _structured_outputs(value: Any, known: Collection[str]) -> dict[str, Any]:
     unknown = [unknown_name("key of structured_outputs", key, known) for key in public if key not in known]
     if unknown:
         raise invalid("; ".join(unknown) + ".")
-    return {key: item for key, item in public.items() if item is not None}
+    constraint = {key: item for key, item in public.items() if item is not None}
+    if sum(kind in constraint for kind in _CONSTRAINTS) != 1:
+        raise invalid(f"`structured_outputs` must have exactly one of {', '.join(_CONSTRAINTS)}.")
+    return constraint
+
+
+def template_arguments(value: Any) -> dict[str, Any]:
+    """Take `chat_template_kwargs` as an object or its JSON text."""
+    if value is None:
+        return {}
+    if isinstance(value, str):
+        value = _json_value("chat_template_kwargs", value)
+    if not isinstance(value, dict):
+        raise invalid("`chat_template_kwargs` must be a JSON object or the text of one.")
+    return value
 
 
 def _json_value(name: str, text: str) -> Any:
@@ -105,8 +132,8 @@ def _integer(name: str, value: Any) -> int:
             value = int(value)
         except ValueError:
             value = None
-    if isinstance(value, bool) or not isinstance(value, int):
-        raise invalid(f"`{name}` must be an integer.")
+    if isinstance(value, bool) or not isinstance(value, int) or value not in _PRIORITIES:
+        raise invalid(f"`{name}` must be an integer of at most 64 bits.")
     return value
 
 

@@ -17,7 +17,7 @@ from .lora import Adapters
 from .metrics import Metrics, Statistics
 from .requests import Generation, Information, Pooling
 from .responses import Senders
-from .sampling import check_names, normalise, split_options
+from .sampling import check_names, normalise, split_options, template_arguments
 from .streams import Stream
 from .tensors import Sequences
 
@@ -102,7 +102,7 @@ class Service:
     ) -> None:
         self.require_task("generate")
         stream.interval = _interval(values.pop("stream_interval", 1)) if asked.stream else 1
-        template_arguments = values.pop("chat_template_kwargs", None)
+        template = template_arguments(values.pop("chat_template_kwargs", None))
         check_names(values, vllm_engine.SAMPLING_NAMES)
         params = vllm_engine.sampling_params(
             normalise(values, vllm_engine.STRUCTURED_OUTPUTS_NAMES),
@@ -112,9 +112,11 @@ class Service:
         stream.outputs = asked.outputs
         stream.streaming = asked.stream
         prefix = asked.text if asked.prepend_prompt and asked.text else ""
-        stream.sequences = Sequences(params.n, asked.outputs, prefix)
+        stream.sequences = Sequences(
+            params.n, asked.outputs, prefix, has_logprobs=vllm_engine.asks_for_logprobs(values)
+        )
         if asked.messages is not None:
-            prompt = await self.engine.render_chat(asked.messages, template_arguments or {})
+            prompt = await self.engine.render_chat(asked.messages, template)
         elif asked.prompt_token_ids is not None:
             prompt = await self.engine.render_tokens(asked.prompt_token_ids)
         elif asked.encoded is not None:
@@ -122,7 +124,7 @@ class Service:
         else:
             pictures = await images.decode(asked.images) if asked.images else None
             prompt = await self.engine.render_text(asked.text or "", pictures)
-        await self.submit(stream, prompt, params, priority)
+        await self.submit(stream, prompt, params, priority, sink=partial(self._deliver_text, stream))
 
     def require_task(self, task: str) -> None:
         """Refuse what the model cannot do."""
@@ -146,7 +148,7 @@ class Service:
         params: Any,
         priority: int,
         *,
-        sink: vllm_engine.Sink | None = None,
+        sink: vllm_engine.Sink,
         part: str = "",
     ) -> None:
         """Give a prepared request, or a part of one, to the engine."""
@@ -156,7 +158,7 @@ class Service:
             stream.id + part,
             prompt,
             params,
-            sink or partial(self.deliver, stream),
+            sink,
             lora=stream.lora.request if stream.lora is not None else None,
             priority=priority,
         )
@@ -175,17 +177,24 @@ class Service:
 
     # Outputs
 
-    def deliver(self, stream: Stream, output: Any) -> None:
+    def _deliver_text(self, stream: Stream, output: Any) -> None:
         """Take an output of the engine or its error; called from vLLM's output loop, so it never raises."""
         try:
             if isinstance(output, BaseException):
                 self.fail(stream, self._explain(stream, output))
-                return
-            if stream.add(output):
-                self._mark(stream)
+            elif vllm_engine.ended_in_error(output):
+                log.warning(f"request {stream.id}: the engine gave up a sequence")
+                self._withdraw(stream, internal(stream.id))
+            else:
+                self.deliver(stream, output)
         except Exception as error:
             log.defect(f"request {stream.id}: an output could not be taken", error)
             self.fail(stream, internal(stream.id))
+
+    def deliver(self, stream: Stream, answer: Any) -> None:
+        """Take what is to be sent next."""
+        if stream.add(answer):
+            self._mark(stream)
 
     def fail(self, stream: Stream, error: RequestFailed, *, drop_pending: bool = False) -> None:
         """End a request with an error."""

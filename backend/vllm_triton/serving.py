@@ -86,9 +86,10 @@ async def _warm_up(engine: Engine) -> None:
             {"max_tokens": 1, "temperature": 0.0}, stream=False, cumulative_logprob=False
         )
     else:
-        task = next(
-            task for task in ("embed", "classify", "token_embed", "token_classify") if task in engine.tasks
-        )
+        known = ("embed", "classify", "token_embed", "token_classify")
+        task = next((task for task in known if task in engine.tasks), None)
+        if task is None:
+            return
         params = vllm_engine.pooling_params(task, {})
     prompt = await engine.render_tokens([1])
     await engine.submit("warm-up", prompt, params, take)

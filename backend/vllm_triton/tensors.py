@@ -104,19 +104,32 @@ class Sequences:
 
     A sequence without news has an empty text and no tokens; its finish reason and cumulative log
     probability stay as last reported, so that the last response is complete.
+
+    `has_logprobs` says whether the engine was asked for log probabilities in so many words: it also gives
+    them where only the cumulative one is wanted.
     """
 
-    __slots__ = ("_cumulative", "_finish", "_n", "_outputs", "_prefix", "_simple", "_text_only")
+    __slots__ = (
+        "_cumulative",
+        "_finish",
+        "_has_logprobs",
+        "_n",
+        "_outputs",
+        "_prefix",
+        "_simple",
+        "_text_only",
+    )
 
-    def __init__(self, n: int, outputs: Outputs, prefix: str) -> None:
+    def __init__(self, n: int, outputs: Outputs, prefix: str, *, has_logprobs: bool) -> None:
         self._n = n
         self._outputs = outputs
         self._prefix = prefix
         # One sequence without per-token details: what most requests are, and what must be cheap.
         self._simple = n == 1 and not (outputs.cumulative_logprob or outputs.logprobs or outputs.token_ids)
+        self._has_logprobs = has_logprobs
         self._text_only = outputs.text_only
         self._finish: list[str] = [_NOT_FINISHED] * n
-        self._cumulative: list[float] = [float("nan")] * n
+        self._cumulative: list[float] = [0.0] * n
 
     def tensors(self, items: Sequence[RequestOutput], constants: Constants) -> list[Any]:
         """Build the tensors of one response out of one output of the engine, or of several merged."""
@@ -169,7 +182,7 @@ class Sequences:
                 pb_utils.Tensor("cumulative_logprob", np.array(self._cumulative, dtype=np.float32))
             )
         if wanted.logprobs:
-            tensors.append(strings("logprobs", [_logprobs_json(delta.logprobs) for delta in deltas]))
+            tensors.append(strings("logprobs", [self._logprobs_json(delta.logprobs) for delta in deltas]))
         if wanted.num_input_tokens:
             tensors.append(_num_input_tokens(len(last.prompt_token_ids or ())))
         if wanted.num_output_tokens:
@@ -179,21 +192,20 @@ class Sequences:
             tensors.append(strings("token_ids", [json.dumps(list(d.token_ids)) for d in deltas]))
         return tensors
 
-
-def _logprobs_json(logprobs: list[Any]) -> str:
-    """Write the log probabilities of one sequence as the contract has them; "null" if none were requested."""
-    if not logprobs:
-        return "null"
-    return json.dumps(
-        [
-            {
-                str(token_id): {
-                    "logprob": entry.logprob,
-                    "rank": entry.rank,
-                    "decoded_token": entry.decoded_token,
+    def _logprobs_json(self, logprobs: list[Any]) -> str:
+        """Write the log probabilities of one sequence as the contract has them; "null" if not requested."""
+        if not self._has_logprobs:
+            return "null"
+        return json.dumps(
+            [
+                {
+                    str(token_id): {
+                        "logprob": entry.logprob,
+                        "rank": entry.rank,
+                        "decoded_token": entry.decoded_token,
+                    }
+                    for token_id, entry in position.items()
                 }
-                for token_id, entry in position.items()
-            }
-            for position in logprobs
-        ]
-    )
+                for position in logprobs
+            ]
+        )

@@ -77,6 +77,13 @@ def test_metrics_count_tokens_and_requests_as_the_reference_does(server: Server,
     assert after[f"vllm:request_params_n_sum{labels}"] == 3
 
 
+def test_more_tokens_than_one_push_holds_are_all_observed(server: Server) -> None:
+    name = 'vllm:time_per_output_token_seconds_count{model="vllm_model",version="1"}'
+    before = server.metrics()[name]
+    Flood(server.grpc_port, 4, max_tokens=200).join(60)
+    eventually(lambda: server.metrics()[name] - before == 4 * 199, 5, "a latency of each token but the first")
+
+
 def test_gauges_follow_the_load(server: Server) -> None:
     labels = '{model="vllm_model",version="1"}'
     flood = Flood(server.grpc_port, 4, max_tokens=400)
@@ -203,7 +210,8 @@ def test_a_cumulative_log_probability_needs_no_logprobs(client: Client) -> None:
     (response,) = client.ask(
         text_input="The", return_cumulative_logprob=True, return_logprobs=True, sampling_parameters=GREEDY
     ).responses
-    assert response["cumulative_logprob"][0] <= 0.0
+    assert response["cumulative_logprob"][0] < 0.0
+    assert response["logprobs"].tolist() == [b"null"], "they were not asked for"
 
 
 def test_coalescing_on_request(client: Client) -> None:
@@ -346,6 +354,14 @@ def test_exact_error_texts(client: Client, values: dict[str, Any], text: str) ->
         ({"priority": "high"}, "priority"),
         ({"timeout_seconds": -1}, "timeout_seconds"),
         ({"logit_bias": {"x": 1}}, "logit_bias"),
+        ({"seed": 10**30}, "`seed`"),
+        ({"seed": str(10**30)}, "`seed`"),
+        ({"priority": 10**30}, "`priority`"),
+        ({"stop": ["\ud800"]}, "`stop`"),
+        ({"\ud800": 1}, "'?'"),
+        ({"structured_outputs": {"regex": "\ud800"}}, "`structured_outputs`"),
+        ({"structured_outputs": {}}, "must have exactly one of json, regex"),
+        ({"chat_template_kwargs": "[]"}, "`chat_template_kwargs`"),
     ],
 )
 def test_a_bad_parameter_is_named(client: Client, sampling: dict[str, Any], named: str) -> None:
@@ -388,7 +404,12 @@ def test_a_prompt_that_is_too_long_is_the_clients_mistake(client: Client) -> Non
 
 @pytest.mark.parametrize(
     "values",
-    [{"stream": True}, {"messages": "nonsense"}, {"messages": [{"role": "user"}], "text_input": "x"}],
+    [
+        {"stream": True},
+        {"messages": "nonsense"},
+        {"messages": [{"role": "user"}], "text_input": "x"},
+        {"messages": [{"role": "user", "content": "x"}], "image": [PIXEL]},
+    ],
 )
 def test_requests_without_a_usable_prompt(client: Client, values: dict[str, Any]) -> None:
     assert (client.ask(**values).error or "").startswith("Error generating stream: ")

@@ -9,6 +9,7 @@ from backend.serving import START_SECONDS, Installation, Model, Server, eventual
 
 MODELS = {
     "unknown-keys": Model(engine={"max_modellen": 5, "gpu_memory_utilisation": 0.5, "max_num_seqs": "lots"}),
+    "unreadable-size": Model(engine={"tensor_parallel_size": "two", "max_modellen": 5}),
     "no-json": Model(engine=None),
     "bad-json": Model(engine="{"),
     "bad-devices": Model(parameters={"GPU_DEVICE_IDS": "0,1,1"}),
@@ -17,10 +18,12 @@ MODELS = {
 }
 REASONS = {
     "unknown-keys": (
-        "unexpected keyword argument 'max_modellen' (did you mean 'max_model_len'?)",
+        "AsyncEngineArgs.__init__() got an unexpected keyword argument 'max_modellen'",
+        "'max_modellen' (did you mean 'max_model_len'?)",
         "'gpu_memory_utilisation' (did you mean 'gpu_memory_utilization'?)",
         "'max_num_seqs'",
     ),
+    "unreadable-size": ("'tensor_parallel_size'", "'max_modellen'"),
     "no-json": ("'model.json' containing vllm engine args must be provided in",),
     "bad-json": ("is not valid JSON",),
     "bad-devices": ("GPU_DEVICE_IDS: 1 is given twice",),

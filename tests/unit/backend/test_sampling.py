@@ -4,7 +4,7 @@ import pytest
 
 from vllm_triton.errors import Kind, RequestFailed
 from vllm_triton.requests import parse_bool
-from vllm_triton.sampling import check_names, normalise, split_options
+from vllm_triton.sampling import check_names, normalise, split_options, template_arguments
 
 
 def test_options_are_taken_out_and_the_rest_is_left() -> None:
@@ -27,6 +27,7 @@ def test_tritons_own_timeout_counts_unless_the_request_says_otherwise() -> None:
         {"lora_name": 1},
         {"priority": True},
         {"priority": "x"},
+        {"priority": 10**30},
         {"timeout_seconds": 0},
         {"timeout_seconds": "nan"},
     ],
@@ -54,6 +55,7 @@ def test_all_unknown_names_are_listed_with_the_nearest_valid_one() -> None:
         ({"stop": "[]"}, {"stop": "[]"}),
         ({"stop": "[a]"}, {"stop": "[a]"}),
         ({"logit_bias": '{"5": -1}'}, {"logit_bias": {"5": -1}}),
+        ({"extra_args": '{"a": 1}'}, {"extra_args": {"a": 1}}),
     ],
 )
 def test_lists_and_objects_as_text(given: dict[str, object], taken: dict[str, object]) -> None:
@@ -68,3 +70,17 @@ def test_booleans_as_text(text: str, value: bool) -> None:
 def test_other_text_is_no_boolean() -> None:
     with pytest.raises(RequestFailed, match="`stream` must be true or false"):
         parse_bool("maybe", "stream")
+
+
+@pytest.mark.parametrize("constraint", ["{}", {"json": None}, {"json": {}, "choice": ["a"]}])
+def test_a_constraint_is_exactly_one(constraint: object) -> None:
+    with pytest.raises(RequestFailed, match="`structured_outputs` must have exactly one of json, "):
+        normalise({"structured_outputs": constraint}, {"json", "choice"})
+
+
+def test_arguments_of_the_chat_template() -> None:
+    assert template_arguments(None) == {}
+    assert template_arguments('{"a": 1}') == template_arguments({"a": 1}) == {"a": 1}
+    for wrong in ("[1]", "{", 3):
+        with pytest.raises(RequestFailed, match="`chat_template_kwargs`"):
+            template_arguments(wrong)
