@@ -94,11 +94,8 @@ def normalise(sampling: dict[str, Any], constraints: Collection[str]) -> dict[st
 
 def _structured_outputs(value: Any, known: Collection[str]) -> dict[str, Any]:
     """Take the constraint as an object or its JSON text; private keys copied from vLLM's are dropped."""
-    if isinstance(value, str):
-        value = _json_value("structured_outputs", value)
-    if not isinstance(value, dict):
-        raise invalid("`structured_outputs` must be a JSON object or the text of one.")
-    public = {key: item for key, item in value.items() if not key.startswith("_")}
+    given = _json_object("structured_outputs", value)
+    public = {key: item for key, item in given.items() if not key.startswith("_")}
     unknown = [unknown_name("key of structured_outputs", key, known) for key in public if key not in known]
     if unknown:
         raise invalid("; ".join(unknown) + ".")
@@ -110,12 +107,14 @@ def _structured_outputs(value: Any, known: Collection[str]) -> dict[str, Any]:
 
 def template_arguments(value: Any) -> dict[str, Any]:
     """Take `chat_template_kwargs` as an object or its JSON text."""
-    if value is None:
-        return {}
+    return {} if value is None else _json_object("chat_template_kwargs", value)
+
+
+def _json_object(name: str, value: Any) -> dict[str, Any]:
     if isinstance(value, str):
-        value = _json_value("chat_template_kwargs", value)
+        value = _json_value(name, value)
     if not isinstance(value, dict):
-        raise invalid("`chat_template_kwargs` must be a JSON object or the text of one.")
+        raise invalid(f"`{name}` must be a JSON object or the text of one.")
     return value
 
 

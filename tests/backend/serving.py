@@ -112,11 +112,11 @@ def eventually(check: Callable[[], Any], seconds: float, what: str) -> Any:
         time.sleep(0.05)
 
 
-def _answers(url: str) -> bool:
+def _fetch(url: str) -> requests.Response | None:
     try:
-        return requests.get(url, timeout=5).ok
+        return requests.get(url, timeout=5)
     except requests.ConnectionError:
-        return False
+        return None
 
 
 def _running() -> Iterator[tuple[int, int, str]]:
@@ -350,8 +350,7 @@ class Server:
         Triton opens the metrics port last: for a moment a ready server still refuses connections there.
         """
         url = f"http://127.0.0.1:{self.metrics_port}/metrics"
-        eventually(lambda: _answers(url), 10, "the metrics port open")
-        text = requests.get(url, timeout=5).text
+        text = eventually(lambda: _fetch(url), 10, "the metrics port open").text
         lines = [line.rpartition(" ") for line in text.splitlines() if line.startswith("vllm:")]
         return {name: float(value) for name, _, value in lines}
 
