@@ -78,6 +78,20 @@ class FailingPod(Model):
     message: Annotated[str | None, Field(max_length=2048, description="What was seen of it.")] = None
 
 
+class TrustedRevision(Model):
+    """A ControllerRevision as the operator wrote it: only the operator may write the status."""
+
+    name: Annotated[str, Field(max_length=253, description="Name of the ControllerRevision.")]
+    sha256: Annotated[
+        str,
+        Field(
+            max_length=64,
+            pattern=r"^[0-9a-f]{64}$",
+            description="Hash of its data and its settings, in hexadecimal.",
+        ),
+    ]
+
+
 class VLLMModelStatus(Model):
     """What is true."""
 
@@ -117,6 +131,23 @@ class VLLMModelStatus(Model):
         Field(
             max_length=10,
             description="Pods that do not serve, for a known cause; at most 10 of them.",
+            json_schema_extra=map_list("name"),
+        ),
+    ] = ()
+    serving_pods: Annotated[
+        tuple[Annotated[str, Field(max_length=64)], ...],
+        Field(
+            max_length=4096,
+            description="UIDs of the pods that were found to answer inferences. The operator reads them back "
+            "after a restart; the time of the last renewal of its lease says how old they are.",
+            json_schema_extra=ATOMIC_LIST,
+        ),
+    ] = ()
+    revisions: Annotated[
+        tuple[TrustedRevision, ...],
+        Field(
+            max_length=64,
+            description="ControllerRevisions that the operator wrote; others are not used.",
             json_schema_extra=map_list("name"),
         ),
     ] = ()
