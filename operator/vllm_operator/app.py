@@ -13,7 +13,8 @@ from typing import Any
 import kopf
 
 from vllm_operator.kube.apply import Applier
-from vllm_operator.kube.client import ApiError, CannotConnect, KubeClient
+from vllm_operator.kube.client import ApiError, KubeClient
+from vllm_operator.kube.credentials import CannotConnect
 from vllm_operator.kube.lease import Lease
 from vllm_operator.observed.store import Key, ObservedStore
 from vllm_operator.probe.prober import Prober
@@ -140,7 +141,8 @@ def _stop_on_signals(stop: asyncio.Event) -> None:
 @contextlib.asynccontextmanager
 async def _lease(settings: Settings) -> AsyncIterator[Lease]:
     """The lease over a client of its own: unfenced, and with a timeout that leaves room for another try."""
-    client = await KubeClient.connect(timeout_seconds=settings.lease_retry_period_seconds * 1.5)
+    timeout = settings.lease_retry_period_seconds * 1.5
+    client = await KubeClient.connect(timeout_seconds=timeout, patience_seconds=timeout)
     try:
         yield Lease(
             client=client,

@@ -1,6 +1,7 @@
 """A wire between the operator and its API server that a test can watch, cut, and act in the middle of."""
 
 import asyncio
+import itertools
 import json
 import ssl
 import threading
@@ -32,18 +33,60 @@ class Write:
         return "/leases" in self.path
 
 
+@dataclass(frozen=True)
+class Asked:
+    """Any request on its way, a read or a write."""
+
+    method: str
+    path: str
+    query: str
+
+    @property
+    def is_watch(self) -> bool:
+        """Whether its answer is a stream of events."""
+        return "watch=true" in self.query
+
+    @property
+    def is_lease(self) -> bool:
+        """Whether it is the operator's Lease."""
+        return "/leases" in self.path
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """What the proxy answers in the API server's place, after some seconds."""
+
+    status: int
+    retry_after: str = ""
+    seconds: float = 0
+
+    def response(self) -> web.Response:
+        """A Status object, as the API server sends it."""
+        headers = {"Retry-After": self.retry_after} if self.retry_after else {}
+        body = {"kind": "Status", "apiVersion": "v1", "status": "Failure", "code": self.status}
+        return web.json_response(body, status=self.status, headers=headers)
+
+
 class Drop(Exception):
     """Raised by a hook: the request, or the answer, goes no further and the connection ends."""
 
 
 Hook = Callable[[Literal["before", "after"], Write], None]
+Fault = Callable[[Asked], Refusal | None]
+
+
+def share_refused(share: int, refusal: Refusal) -> Fault:
+    """Every `share`-th request but those for the Lease, whose loss would be another fault."""
+    numbers = itertools.count(1)
+    return lambda asked: None if asked.is_lease or next(numbers) % share else refusal
 
 
 class Proxy:
     """Plain HTTP on loopback, forwarded to the API server with the caller's own token.
 
     `hook` is called before each write is forwarded and again when its answer is there, before the operator
-    gets it; it runs in the proxy's thread. `cut` lets nothing through either way, and closes nothing.
+    gets it; it runs in the proxy's thread. `fault` may answer any request itself (a refusal of status 0 only
+    takes its seconds, then the request passes). `cut` lets nothing through either way, and closes nothing.
     """
 
     def __init__(self, kubeconfig: Path, directory: Path) -> None:
@@ -54,6 +97,7 @@ class Proxy:
         self._config = config
         self.kubeconfig = directory / f"proxied-{kubeconfig.name}"
         self.hook: Hook | None = None
+        self.fault: Fault | None = None
         self.refuse_watch: Callable[[str], bool] = lambda _: False
         self._loop = asyncio.new_event_loop()
         self._whole: asyncio.Event | None = None
@@ -116,9 +160,14 @@ class Proxy:
     async def _forward(self, request: web.BaseRequest) -> web.StreamResponse:
         body = await request.read()
         await self._pass()
-        is_watch = "watch=true" in request.query_string
-        if is_watch and self.refuse_watch(request.path):
+        asked = Asked(request.method, request.path, request.query_string)
+        if asked.is_watch and self.refuse_watch(request.path):
             return self._expired()
+        fault = self.fault  # taken away by the test's thread
+        if fault is not None and (refusal := fault(asked)) is not None:
+            await asyncio.sleep(refusal.seconds)
+            if refusal.status:
+                return refusal.response()
         write = None
         if request.method not in _READS:
             write = Write(request.method, request.path, request.query_string, _json(body))
@@ -132,7 +181,7 @@ class Proxy:
             async with self._session.request(
                 request.method, url, headers=headers, data=body or None, timeout=timeout
             ) as answer:
-                if is_watch:
+                if asked.is_watch:
                     return await self._stream(request, answer)
                 payload = await answer.read()
                 await self._pass()

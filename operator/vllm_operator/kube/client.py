@@ -1,43 +1,50 @@
 """Plain dicts to and from the API server: explicit timeouts, typed failures, a fence before each write."""
 
+import asyncio
 import json
-import os
-import socket
-import struct
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, Self
 from urllib.parse import urlencode
 
 import aiohttp
-from kubernetes.aio import config as kube_config
 from kubernetes.aio.client import ApiClient, Configuration
-from kubernetes.aio.client.rest import RESTClientObject
 
 from vllm_operator import __version__
+from vllm_operator.kube.credentials import Credentials, current_credentials, load_credentials
 from vllm_operator.kube.resources import Resource, resource_of
+from vllm_operator.kube.retry import asked_wait, seconds_until_retry
+from vllm_operator.kube.transport import READS, FencedTransport
 from vllm_operator.kube.yamltext import yaml_text
 from vllm_operator.telemetry import metrics
 
 _PAGE = 500
-_READS = frozenset({"GET", "HEAD", "OPTIONS"})
-_NAMESPACE_FILE = "/var/run/secrets/kubernetes.io/serviceaccount/namespace"
+#: For one request, its tries and the waits between them: throttling that lasts longer is the queue's matter.
+_PATIENCE_SECONDS = 30.0
+_LONGEST_WAIT_SECONDS = 60.0
 
 
 class ApiError(Exception):
     """The API server refused a request (`status` is the HTTP code) or could not be asked (`status` 0)."""
 
-    def __init__(self, attempted: str, status: int, body: Mapping[str, Any] | None = None) -> None:
+    def __init__(
+        self,
+        attempted: str,
+        status: int,
+        body: Mapping[str, Any] | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
         body = body or {}
         self.attempted = attempted
         self.status = status
         self.reason = str(body.get("reason") or "")
         self.message = str(body.get("message") or "")
-        details = body.get("details") or {}
+        details = body.get("details")
+        details = details if isinstance(details, Mapping) else {}
         self.causes: tuple[str, ...] = tuple(
             str(cause.get("reason") or "") for cause in details.get("causes") or ()
         )
-        self.retry_after = float(details.get("retryAfterSeconds") or 0)
+        self.asked_wait = asked_wait(headers or {}, details)
+        """Seconds that the server asked to wait, None where it did not."""
         super().__init__(f"{attempted}: {status or 'no answer'} {self.reason} {self.message}".strip())
 
     @property
@@ -56,28 +63,16 @@ class ApiError(Exception):
         return self.status == 403 and "NamespaceTerminating" in self.causes
 
     @property
+    def throttled_seconds(self) -> float | None:
+        """When to ask again what the server had no time for; None for all other refusals."""
+        if self.status in (429, 503) or (self.status >= 500 and self.asked_wait is not None):
+            return min(self.asked_wait or 0, _LONGEST_WAIT_SECONDS)
+        return None
+
+    @property
     def invalid(self) -> bool:
         """The object as sent can never be accepted."""
         return self.status in (400, 422)
-
-
-class CannotConnect(Exception):
-    """There is neither a service account nor a usable kubeconfig."""
-
-
-@dataclass(frozen=True, slots=True)
-class Credentials:
-    """How to reach the API server, for other clients (the watch layer has its own)."""
-
-    server: str
-    ca_path: str | None
-    ca_data: str | bytes | None
-    insecure: bool
-    scheme: str | None
-    token: str | None
-    certificate_path: str | None
-    private_key_path: str | None
-    proxy_url: str | None
 
 
 def _no_fence() -> None:
@@ -87,8 +82,9 @@ def _no_fence() -> None:
 class KubeClient:
     """A thin face over kubernetes.aio's ApiClient: its auth and TLS, none of its models.
 
-    `fence` runs in the same step as the bytes of each write leave; it must not return when this process
-    may no longer write.
+    `fence` runs in the same step as the bytes of each write leave, at each try; it must not return when this
+    process may no longer write. `timeout_seconds` is for one try. What is refused with "not now" is sent
+    again as long as the next try would start within `patience_seconds`.
     """
 
     def __init__(
@@ -98,21 +94,35 @@ class KubeClient:
         namespace: str,
         timeout_seconds: float,
         fence: Callable[[], None] = _no_fence,
+        patience_seconds: float = _PATIENCE_SECONDS,
     ) -> None:
         self.namespace = namespace
         self._configuration = configuration
         self._timeout = timeout_seconds
+        self._patience = patience_seconds
         self._api = ApiClient(configuration)
         self._api.user_agent = f"vllm-operator/{__version__}"
-        self._api.rest_client = _FencedTransport(configuration, timeout_seconds, fence)
+        self._api.rest_client = FencedTransport(configuration, timeout_seconds, fence)
 
     @classmethod
-    async def connect(cls, *, timeout_seconds: float, fence: Callable[[], None] = _no_fence) -> Self:
+    async def connect(
+        cls,
+        *,
+        timeout_seconds: float,
+        fence: Callable[[], None] = _no_fence,
+        patience_seconds: float = _PATIENCE_SECONDS,
+    ) -> Self:
         """From KUBECONFIG, else from the pod's service account, else from ~/.kube/config."""
         configuration = Configuration()
         configuration.tcp_connector_limit_per_host = 64
-        namespace = await _load(configuration)
-        return cls(configuration, namespace=namespace, timeout_seconds=timeout_seconds, fence=fence)
+        namespace = await load_credentials(configuration)
+        return cls(
+            configuration,
+            namespace=namespace,
+            timeout_seconds=timeout_seconds,
+            fence=fence,
+            patience_seconds=patience_seconds,
+        )
 
     async def close(self) -> None:
         """Close the connections."""
@@ -120,20 +130,7 @@ class KubeClient:
 
     async def credentials(self) -> Credentials:
         """The current credentials; a token is read anew when it is due."""
-        configuration = self._configuration
-        authorization = str(await configuration.get_api_key_with_prefix("BearerToken") or "")
-        scheme, _, token = authorization.rpartition(" ")
-        return Credentials(
-            server=configuration.host,
-            ca_path=configuration.ssl_ca_cert,
-            ca_data=configuration.ca_cert_data,
-            insecure=not configuration.verify_ssl,
-            scheme=scheme.capitalize() or None,
-            token=token or None,
-            certificate_path=configuration.cert_file,
-            private_key_path=configuration.key_file,
-            proxy_url=configuration.proxy,
-        )
+        return await current_credentials(self._configuration)
 
     async def get(self, resource: Resource, namespace: str, name: str) -> dict[str, Any]:
         """One object; ApiError.not_found when it is not there."""
@@ -243,11 +240,27 @@ class KubeClient:
         path = resource.path(namespace, name, subresource)
         attempted = f"{method} {path}"
         parameters = {key: value for key, value in (query or {}).items() if value}
+        target = path + (f"?{urlencode(parameters)}" if parameters else "")
+        clock = asyncio.get_running_loop().time
+        deadline = clock() + self._patience
+        while True:
+            try:
+                return await self._send(method, resource, target, attempted, body, content_type)
+            except ApiError as error:
+                wait = seconds_until_retry(error.status, error.asked_wait, is_read=method in READS)
+                if wait is None or clock() + wait > deadline:
+                    raise
+            await asyncio.sleep(wait)
+
+    async def _send(
+        self, method: str, resource: Resource, target: str, attempted: str, body: Any, content_type: str
+    ) -> dict[str, Any]:
+        """One try."""
         status = 0
         try:
             request = await self._api.param_serialize(
                 method,
-                path + (f"?{urlencode(parameters)}" if parameters else ""),
+                target,
                 header_params={"Content-Type": content_type, "Accept": "application/json"},
                 body=body,
                 auth_settings=["BearerToken"],
@@ -264,25 +277,11 @@ class KubeClient:
             metrics.API_REQUESTS.labels(method, resource.kind, str(status)).inc()
         if status == 401:
             # A token from an exec plugin ran out; the queue tries again with the new one.
-            await _load(self._configuration)
+            await load_credentials(self._configuration)
         if not 200 <= status < 300:
-            raise ApiError(attempted, status, _status_of(payload))
+            raise ApiError(attempted, status, _status_of(payload), response.headers)
         answer: dict[str, Any] = json.loads(payload)
         return answer
-
-
-async def _load(configuration: Configuration) -> str:
-    """Fill in server and credentials; returns the namespace this process is at home in."""
-    in_cluster = "KUBECONFIG" not in os.environ and "KUBERNETES_SERVICE_HOST" in os.environ
-    try:
-        if in_cluster:
-            kube_config.load_incluster_config(client_configuration=configuration)
-            with open(_NAMESPACE_FILE) as file:  # noqa: ASYNC230 - a projected file, in memory
-                return file.read().strip()
-        loader = await kube_config.load_kube_config(client_configuration=configuration)
-    except (kube_config.ConfigException, OSError) as error:
-        raise CannotConnect(f"no access to a Kubernetes API server: {error}") from error
-    return str(loader.current_context["context"].get("namespace") or "default")
 
 
 def _status_of(payload: bytes) -> Mapping[str, Any]:
@@ -292,57 +291,3 @@ def _status_of(payload: bytes) -> Mapping[str, Any]:
     except ValueError:
         return {"message": payload[:200].decode(errors="replace")}
     return body if isinstance(body, dict) else {}
-
-
-class _FencedTransport(RESTClientObject):  # type: ignore[misc]
-    """kubernetes.aio's transport with a check on each write, and connections that die with the process."""
-
-    def __init__(
-        self, configuration: Configuration, timeout_seconds: float, fence: Callable[[], None]
-    ) -> None:
-        super().__init__(configuration)
-        self._timeout = timeout_seconds
-        self._fence = fence
-
-    def _create_connector(self) -> aiohttp.TCPConnector:
-        return aiohttp.TCPConnector(
-            limit=self.maxsize,
-            limit_per_host=self.configuration.tcp_connector_limit_per_host or 0,
-            ssl=self.ssl_context,
-            socket_factory=self._socket,
-        )
-
-    def _create_pool_manager(self) -> aiohttp.ClientSession:
-        fence = self._fence
-
-        class FencedRequest(aiohttp.ClientRequest):
-            async def write_bytes(self, *args: Any, **kwargs: Any) -> None:
-                # Headers and body leave together from here: the last place to ask, after any wait for a
-                # connection.
-                if self.method not in _READS:
-                    fence()
-                await super().write_bytes(*args, **kwargs)
-
-        return aiohttp.ClientSession(
-            connector=self._create_connector(),
-            trust_env=True,
-            read_bufsize=2**21,
-            request_class=FencedRequest,
-        )
-
-    def _socket(self, address: Any) -> socket.socket:
-        """A socket that never delivers a write late.
-
-        When a request is given up, or the process ends, what the kernel still holds of it is dropped
-        (linger 0), and a peer that acknowledges nothing for a request's time is given up by the kernel
-        even while this process is stopped.
-        """
-        family, kind, protocol, _, _ = address
-        connection = socket.socket(family, kind, protocol)
-        connection.setblocking(False)
-        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-        if hasattr(socket, "TCP_USER_TIMEOUT"):
-            milliseconds = int(self._timeout * 1000)
-            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, milliseconds)
-        return connection

@@ -16,8 +16,12 @@ class TerminalError(ReconcileError):
 
 
 class TransientError(ReconcileError):
-    """Time or somebody else may cure it: try again, later each time."""
+    """Time or somebody else may cure it: try again, later each time.
 
-    def __init__(self, message: str, *problems: Problem, retry_after: float = 0) -> None:
+    Throttling is no failure of the model: it comes again after `throttled_seconds`, however often, where
+    that is given.
+    """
+
+    def __init__(self, message: str, *problems: Problem, throttled_seconds: float | None = None) -> None:
         super().__init__(message, *problems)
-        self.retry_after = retry_after
+        self.throttled_seconds = throttled_seconds

@@ -285,7 +285,7 @@ def _name_conflict(error: NameTaken) -> Problem:
 
 
 def _transient(error: ApiError) -> TransientError:
-    return TransientError(str(error), retry_after=error.retry_after)
+    return TransientError(str(error), throttled_seconds=error.throttled_seconds)
 
 
 def _refused(wanted: Object, error: ApiError) -> ReconcileError:

@@ -12,6 +12,7 @@ K = TypeVar("K", bound=Hashable)
 
 _BACKOFF_FIRST = 0.5
 _BACKOFF_LAST = 300.0
+_THROTTLED = 2.0
 
 
 class WorkQueue(Generic[K]):
@@ -73,11 +74,18 @@ class WorkQueue(Generic[K]):
         self._failures.pop(key, None)
         self._finish(key, again_after)
 
-    def retry(self, key: K, *, at_least: float = 0) -> float:
-        """The key was worked on in vain; returns the seconds after which it comes back."""
-        failures = self._failures[key] = self._failures.get(key, 0) + 1
-        delay = min(_BACKOFF_FIRST * 2.0 ** min(failures - 1, 20), _BACKOFF_LAST)
-        delay = max(delay * random.uniform(0.8, 1.0), _BACKOFF_FIRST, at_least)  # noqa: S311 - spreads load
+    def retry(self, key: K, *, throttled: float | None = None) -> float:
+        """The key was worked on in vain; returns the seconds after which it comes back.
+
+        Later after each failure; but `throttled` by the API server, which is no failure of the key, after the
+        seconds that it asked for, each time.
+        """
+        if throttled is None:
+            failures = self._failures[key] = self._failures.get(key, 0) + 1
+            delay = min(_BACKOFF_FIRST * 2.0 ** min(failures - 1, 20), _BACKOFF_LAST)
+            delay = max(delay * random.uniform(0.8, 1.0), _BACKOFF_FIRST)  # noqa: S311 - spreads load
+        else:
+            delay = max(throttled, _THROTTLED) * random.uniform(1.0, 1.5)  # noqa: S311 - spreads load
         self._on_retry()
         self._finish(key, delay)
         return delay

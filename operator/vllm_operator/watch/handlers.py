@@ -7,7 +7,7 @@ from typing import Any
 
 import kopf
 
-from vllm_operator.kube.client import Credentials
+from vllm_operator.kube.credentials import Credentials
 from vllm_operator.kube.resources import CHILDREN, VLLM_MODELS, Resource
 from vllm_operator.observed.store import Key, ObservedStore
 from vllm_operator.telemetry import metrics

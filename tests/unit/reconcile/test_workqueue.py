@@ -94,11 +94,20 @@ async def test_failures_back_off_from_half_a_second_to_five_minutes_and_a_succes
     assert queue.retry("a") == pytest.approx(0.5)
 
 
-async def test_the_servers_wish_for_a_pause_is_kept() -> None:
-    queue: WorkQueue[str] = WorkQueue()
+async def test_throttling_keeps_the_servers_pace_and_never_backs_off() -> None:
+    clock = Clock()
+    queue: WorkQueue[str] = WorkQueue(clock=clock)
     queue.add("a")
+    for _ in range(20):
+        await _take(queue)
+        delay = queue.retry("a", throttled=7)
+        assert 7 <= delay <= 7 * 1.5
+        clock.now += delay
     await _take(queue)
-    assert queue.retry("a", at_least=7) == 7
+    assert queue.retry("a", throttled=0) <= 3, "without a wish of the server"
+    clock.now += 3
+    await _take(queue)
+    assert queue.retry("a") == pytest.approx(0.5), "a failure of its own is the first one"
 
 
 async def test_first_come_first_served_under_load() -> None:
