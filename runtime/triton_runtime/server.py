@@ -187,7 +187,8 @@ class Server:
                     os.kill(stub, signal.SIGKILL)
 
     def _on_request(self, now: float) -> None:
-        loading = not self._serves()
+        # What has served is not loading, however late it answers now: it drains.
+        loading = not (self._served or self._serves())
         if not self._requested:
             self._requested, self._while_loading = True, loading
             say("asked to end while loading" if loading else "asked to end: waiting for clients to move away")
@@ -207,11 +208,17 @@ class Server:
                 os.killpg(self._pid, signal.SIGKILL)
 
     def _serves(self) -> bool:
-        """Triton opens its ports after loading, and has a handler for SIGTERM just before that."""
+        """Triton opens its ports after loading, and has a handler for SIGTERM just before that.
+
+        Only a refusal says that nobody listens. A busy server's queue of connections may be full, so that
+        none is made in time, and this machine may have no port left to ask from.
+        """
         try:
             socket.create_connection(("127.0.0.1", self._http_port), timeout=1).close()
-        except OSError:
+        except ConnectionRefusedError:
             return False
+        except OSError:
+            return True
         return True
 
     def _note(self, ended: Mapping[int, int]) -> None:

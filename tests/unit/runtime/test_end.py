@@ -32,6 +32,18 @@ WITH_FAMILY = """
 """
 
 
+#: Like Triton 2.51: goes on, ready, when its stub is gone.
+WITH_STUB = """
+    stub = folder / "triton_python_backend_stub"
+    stub.write_text(f"#!{sys.executable}\\nimport os, time\\n"
+                    f"open({str(folder / 'stub.pid')!r}, 'w').write(str(os.getpid()))\\ntime.sleep(600)\\n")
+    stub.chmod(0o755)
+    subprocess.Popen([str(stub)])
+    while not (folder / "stub.pid").exists() or not (folder / "stub.pid").read_text():
+        time.sleep(0.01)
+"""
+
+
 def test_output_passes_unchanged(container: Container) -> None:
     container.start(
         "sys.stdout.buffer.write(b'out \\xff\\x00 no newline'); sys.stdout.flush()\n"
@@ -55,6 +67,70 @@ def test_term_waits_for_endpoints_then_ends_the_server(container: Container) -> 
     assert code == 0
     assert float(container.until("got-term").read_text()) - asked >= 1.5
     assert container.message == {}, "an end that was asked for is no failure"
+
+
+#: An overloaded server: its queue of connections is full, so that no further one is made.
+OVERLOADED = """
+    def end(*_):
+        (folder / "got-term").write_text(str(time.time()))
+        sys.exit(0)
+    signal.signal(signal.SIGTERM, end)
+    listener = socket.socket()
+    listener.bind(("127.0.0.1", http_port))
+    listener.listen(0)
+    waiting = []
+    while True:
+        waiting.append(socket.socket())
+        waiting[-1].settimeout(0.3)
+        try:
+            waiting[-1].connect(("127.0.0.1", http_port))
+        except TimeoutError:
+            break
+    (folder / "listening").touch()
+    while True:
+        signal.pause()
+"""
+
+
+def test_an_overloaded_server_is_drained_as_any_other(container: Container) -> None:
+    container.start(OVERLOADED, TRITON_VLLM_DRAIN_DELAY_SECONDS="1.5")
+    container.until("listening")
+    asked = time.time()
+    container.terminate()
+    code, _, err = container.end()
+    assert code == 0, err
+    assert "asked to end: waiting for clients to move away" in err
+    assert float(container.until("got-term").read_text()) - asked >= 1.5
+    assert container.message == {}
+
+
+def test_a_server_that_has_served_is_never_taken_for_one_that_loads(container: Container) -> None:
+    """It may have closed its port: here, because it has been told to end by somebody else."""
+    container.start(
+        WITH_STUB
+        + """
+    def end(*_):
+        sys.exit(0)
+    signal.signal(signal.SIGTERM, end)
+    def close(*_):
+        listener.close()
+        (folder / "closed").touch()
+    signal.signal(signal.SIGUSR1, close)
+    (folder / "server.pid").write_text(str(os.getpid()))
+    listen()
+    while True:
+        signal.pause()
+"""
+    )
+    container.until("listening")
+    seen = time.monotonic()
+    wait_for(lambda: time.monotonic() > seen + 1.5, "two looks")
+    os.kill(container.pid("server.pid"), signal.SIGUSR1)
+    container.until("closed")
+    container.terminate()
+    code, _, err = container.end()
+    assert code == 0, err
+    assert container.message == {}
 
 
 def test_second_term_hurries(container: Container) -> None:
@@ -227,18 +303,6 @@ def test_no_temporary_file_is_left(container: Container) -> None:
     code, _, _ = container.end()
     assert code == 1, "a server that ends by itself is a failure"
     assert not list(container.folder.glob("triton-runtime-*"))
-
-
-#: Like Triton 2.51: goes on, ready, when its stub is gone.
-WITH_STUB = """
-    stub = folder / "triton_python_backend_stub"
-    stub.write_text(f"#!{sys.executable}\\nimport os, time\\n"
-                    f"open({str(folder / 'stub.pid')!r}, 'w').write(str(os.getpid()))\\ntime.sleep(600)\\n")
-    stub.chmod(0o755)
-    subprocess.Popen([str(stub)])
-    while not (folder / "stub.pid").exists() or not (folder / "stub.pid").read_text():
-        time.sleep(0.01)
-"""
 
 
 def test_dead_stub_ends_the_container(container: Container) -> None:
