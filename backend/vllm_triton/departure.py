@@ -1,21 +1,32 @@
 """Notices that Triton is shutting down or unloading the model while requests are still in flight.
 
 Triton calls `finalize` only after the last response, so that a long stream would hold up the server until
-its exit timeout, and nothing tells a backend earlier. Triton's endpoints do: a listening socket closes when
-the server shuts down, or, while connections to it are open, takes new ones and closes them at once; and the
-model is no longer ready when it is unloaded. (The Python backend's own
+its exit timeout, and nothing tells a backend earlier. Triton's endpoints do. What counts:
+
+- The entry point's file: the server is being ended.
+- A listening socket of Triton's is closed: it shuts down, and does that to its HTTP endpoint first.
+- The endpoint takes connections and closes them at once, several times in a row: it shuts down while others
+  are open.
+- Triton's index of models says, twice in a row, that this one is being unloaded or is unavailable.
+
+A model that is not ready does not count by itself: an overloaded server and a front end that was not heard
+of for a moment look the same, and closing the model then turned clients away for good. It is only what
+makes the index worth asking. The last two are taken back when they prove wrong. (The Python backend's own
 `is_model_ready` cannot be asked: an error as its answer, as it comes while the server goes down, is read
 from memory that the server may have freed.)
 """
 
 from __future__ import annotations
 
+import enum
 import http.client
+import json
 import os
 import socket
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 from . import state_file
 
@@ -23,11 +34,58 @@ _PERIOD_SECONDS = 0.5
 # Until Triton's endpoint has been seen once: a server may be told to end as soon as it is up.
 _FIRST_PERIOD_SECONDS = 0.05
 _TIMEOUT_SECONDS = 1.0
+# Triton looks into the repository for its index, which may be far away.
+_INDEX_SECONDS = 5.0
 _LISTENING = "0A"
-# Triton's HTTP endpoint has closed so many connections in a row without a word before it counts as leaving.
-_TURNED_AWAY = 3
+# States in which a model is served or will be; in any other one it is not, or no longer.
+_STAYING = frozenset({"READY", "LOADING"})
 
 Address = tuple[str, int]
+
+
+class Sign(enum.Enum):
+    """What one look at Triton says of this model."""
+
+    SERVED = enum.auto()
+    UNLOADING = enum.auto()
+    TURNED_AWAY = enum.auto()
+    # It answers, but not what becomes of the model.
+    ANSWERED = enum.auto()
+    NOTHING = enum.auto()
+
+
+# How often in a row each of them must have been seen before it counts.
+_ENOUGH = {Sign.UNLOADING: 2, Sign.TURNED_AWAY: 3}
+# What takes them back.
+_AGAINST = {
+    Sign.UNLOADING: frozenset({Sign.SERVED}),
+    Sign.TURNED_AWAY: frozenset({Sign.SERVED, Sign.ANSWERED, Sign.UNLOADING}),
+}
+
+
+class Judgement:
+    """Whether the model is leaving, from one sign after the other. Pure."""
+
+    def __init__(self) -> None:
+        self._last = Sign.NOTHING
+        self._count = 0
+        self._reason: Sign | None = None
+
+    @property
+    def leaving(self) -> bool:
+        """Whether the model is on its way out, as far as is known."""
+        return self._reason is not None
+
+    def take(self, sign: Sign) -> None:
+        """Take one more sign into account; one that says nothing changes nothing."""
+        if sign is Sign.NOTHING:
+            return
+        self._count = self._count + 1 if sign is self._last else 1
+        self._last = sign
+        if self._reason is not None and sign in _AGAINST[self._reason]:
+            self._reason = None
+        if self._count >= _ENOUGH.get(sign, self._count + 1):
+            self._reason = sign
 
 
 class _Silent(Exception):
@@ -43,20 +101,21 @@ class _NotHttp(Exception):
 
 
 class DepartureWatch:
-    """A thread that calls back once when the server or this model is on its way out."""
+    """A thread that calls back when the server or this model is leaving, and when it is not after all."""
 
     def __init__(
         self,
         name: str,
         version: str,
         *,
-        busy: Callable[[], bool],
         leaving: Callable[[], None],
+        staying: Callable[[], None],
         drained: Callable[[], None],
     ) -> None:
-        self._path = f"/v2/models/{name}/versions/{version}/ready"
-        self._busy = busy
+        self._name = name
+        self._version = version
         self._leaving = leaving
+        self._staying = staying
         self._drained = drained
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="vllm-departure", daemon=True)
@@ -71,8 +130,7 @@ class DepartureWatch:
         address: Address | None = None
         strangers: set[Address] = set()
         before: set[Address] = set()
-        was_ready = False
-        turned_away = 0
+        judgement = Judgement()
         while not self._stopping.wait(_PERIOD_SECONDS if address else _FIRST_PERIOD_SECONDS):
             if state_file.told_to_end():
                 # Before Triton closes its endpoint, it waits for every idle connection to it.
@@ -81,30 +139,54 @@ class DepartureWatch:
                 return
             listening = set(_listening(os.getppid()))
             if before - listening:
-                # Triton closes its HTTP endpoint first when it shuts down, and only then.
                 self._leaving()
                 return
             before = listening
             address = address or _find(listening, strangers)
-            if address is None:
-                continue
-            try:
-                status, _ = _ask(*address, self._path)
-            except _TurnedAway:
-                turned_away += 1
-                if turned_away == _TURNED_AWAY:
-                    self._leaving()
-                    return
-                continue
-            except (_Silent, _NotHttp):
-                continue
-            turned_away = 0
-            if status == http.client.OK:
-                was_ready = True
-            elif was_ready or self._busy():
-                # A model with requests has been ready, even if this thread came too late to see it.
-                self._leaving()
-                return
+            if address is not None:
+                self._follow(judgement, self._look(address))
+
+    def _follow(self, judgement: Judgement, sign: Sign) -> None:
+        before = judgement.leaving
+        judgement.take(sign)
+        if judgement.leaving and not before:
+            self._leaving()
+        elif before and not judgement.leaving:
+            self._staying()
+
+    def _look(self, address: Address) -> Sign:
+        try:
+            status, _ = _ask(*address, f"/v2/models/{self._name}/versions/{self._version}/ready")
+        except _TurnedAway:
+            return Sign.TURNED_AWAY
+        except (_Silent, _NotHttp):
+            return Sign.NOTHING
+        if status == http.client.OK:
+            return Sign.SERVED
+        try:
+            status, body = _ask(*address, "/v2/repository/index", method="POST", timeout=_INDEX_SECONDS)
+        except (_Silent, _NotHttp):
+            return Sign.ANSWERED
+        return sign_of_index(status, body, self._name, self._version)
+
+
+def sign_of_index(status: int, body: bytes, name: str, version: str) -> Sign:
+    """What the answer of Triton's index of models (POST /v2/repository/index) says of one of them.
+
+    A model that is not in it has been taken out of the repository.
+    """
+    try:
+        models: Any = json.loads(body)
+        entries = [model for model in models if model["name"] == name]
+    except (ValueError, TypeError, KeyError):
+        return Sign.ANSWERED
+    if status != http.client.OK:
+        # Only an administrator may ask, or it cannot be read just now.
+        return Sign.ANSWERED
+    states = {entry.get("state", "") for entry in entries if entry.get("version", version) == version}
+    if "READY" in states:
+        return Sign.SERVED
+    return Sign.ANSWERED if states & _STAYING else Sign.UNLOADING
 
 
 def _find(listening: set[Address], strangers: set[Address]) -> Address | None:
@@ -123,10 +205,12 @@ def _find(listening: set[Address], strangers: set[Address]) -> Address | None:
     return None
 
 
-def _ask(host: str, port: int, path: str) -> tuple[int, bytes]:
-    connection = http.client.HTTPConnection(host, port, timeout=_TIMEOUT_SECONDS)
+def _ask(
+    host: str, port: int, path: str, *, method: str = "GET", timeout: float = _TIMEOUT_SECONDS
+) -> tuple[int, bytes]:
+    connection = http.client.HTTPConnection(host, port, timeout=timeout)
     try:
-        connection.request("GET", path)
+        connection.request(method, path)
         response = connection.getresponse()
         return response.status, response.read()
     except (ConnectionResetError, BrokenPipeError) as error:

@@ -58,8 +58,8 @@ class LoadedModel:
         self._departure = DepartureWatch(
             settings.name,
             settings.version,
-            busy=lambda: self._senders.open > 0,
             leaving=self._leave,
+            staying=self._stay,
             drained=self._frontend.report_drained,
         )
         # What is loaded by now lives until the end: keep the garbage collector from walking it again.
@@ -155,6 +155,11 @@ class LoadedModel:
             log.warning(f"{self._senders.open} requests did not finish within the drain time, ending them")
             self._end_requests()
             self._senders.wait_until_sent(_FLUSH_SECONDS)
+
+    def _stay(self) -> None:
+        """Take requests again: what looked like the model's end was none."""
+        log.warning(f"model {self._settings.name} is not being unloaded after all: it takes requests again")
+        self._closing = False
 
     def _end_requests(self) -> None:
         self._closing = True

@@ -165,3 +165,20 @@ def test_sigterm_with_an_http_stream_in_flight(fresh_server: Server) -> None:
     flood.join(DRAIN_SECONDS + 10)
     eventually(lambda: fresh_server.exit_status() is not None, DRAIN_SECONDS + 20, "the server's end")
     assert fresh_server.exit_status() == 0
+
+
+def test_an_unload_gives_requests_in_flight_the_drain_time(where: Installation) -> None:
+    model = Model(parameters={"DRAIN_SECONDS": str(DRAIN_SECONDS)})
+    server = Server(where, {"vllm_model": model}, "--model-control-mode=explicit", "--load-model=vllm_model")
+    try:
+        server.wait_ready()
+        flood = Flood(server.grpc_port, 8)
+        asked = time.monotonic()
+        assert server.post("/v2/repository/models/vllm_model/unload", {}).ok
+        answers = flood.join(DRAIN_SECONDS + 10)
+        assert time.monotonic() - asked >= DRAIN_SECONDS
+        assert {getattr(answer, "error", answer) for answer in answers} == {"the model is being unloaded"}
+        server.wait_gone(30, besides=("bin/tritonserver",))
+        assert "after all" not in server.log()
+    finally:
+        server.close()
