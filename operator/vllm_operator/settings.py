@@ -16,6 +16,18 @@ def _split(value: Any) -> Any:
     return value
 
 
+#: What stands for a GPU where the administrator says nothing else: names or globs.
+GPU_RESOURCES = (
+    "nvidia.com/gpu", "nvidia.com/gpu.shared", "nvidia.com/mig-*", "amd.com/gpu", "gpu.intel.com/i915",
+    "gpu.intel.com/xe", "habana.ai/gaudi", "google.com/tpu", "aws.amazon.com/neuron*",
+)  # fmt: skip
+
+
+def _gpu_resources(value: Any) -> Any:
+    """A comma list; an empty one is no wish for models without any GPU, it is the default."""
+    return _split(value) or GPU_RESOURCES
+
+
 CommaList = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)]
 
 
@@ -36,6 +48,9 @@ class Settings(BaseSettings):
     allowed_images: CommaList = ()
     permitted_engine_args: CommaList = ()
     allowed_env: CommaList = ()
+    allowed_gpu_resources: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_gpu_resources)] = (
+        GPU_RESOURCES
+    )
     allowed_priority_classes: CommaList = ()
     allowed_runtime_classes: CommaList = ()
     hub_endpoint: str = ""

@@ -107,6 +107,8 @@ def test_default_settings() -> None:
         "VLLM_VERSIONS": "",
         "PERMITTED_ENGINE_ARGS": "",
         "ALLOWED_ENV": "",
+        "ALLOWED_GPU_RESOURCES": "nvidia.com/gpu,nvidia.com/gpu.shared,nvidia.com/mig-*,amd.com/gpu,"
+        "gpu.intel.com/i915,gpu.intel.com/xe,habana.ai/gaudi,google.com/tpu,aws.amazon.com/neuron*",
         "ALLOWED_PRIORITY_CLASSES": "",
         "ALLOWED_RUNTIME_CLASSES": "",
         "HUB_ENDPOINT": "",
@@ -123,6 +125,15 @@ def test_default_settings() -> None:
         "LOG_FORMAT": "json",
         "LOG_LEVEL": "info",
     }
+
+
+def test_the_values_that_repeat_a_default_of_the_operator_repeat_all_of_it() -> None:
+    from vllm_operator.settings import GPU_RESOURCES, Settings
+
+    assert settings()["ALLOWED_GPU_RESOURCES"] == ",".join(GPU_RESOURCES)
+    # `helm upgrade --reuse-values` from a chart without the value gives an empty variable.
+    nothing = settings({"policy": {"allowedGPUResources": None}})["ALLOWED_GPU_RESOURCES"]
+    assert Settings(allowed_gpu_resources=nothing).allowed_gpu_resources == GPU_RESOURCES
 
 
 def test_settings_follow_the_values() -> None:

@@ -81,6 +81,7 @@ def test_a_typo_in_any_name_is_refused(path: tuple[str, ...]) -> None:
         {"runtime": {"allowedImages": ["a,b"]}},
         {"runtime": {"vllmVersions": [{"image": "x"}]}},
         {"policy": {"permittedEngineArgs": ["--trust-remote-code"]}},
+        {"policy": {"allowedGPUResources": ["gpu"]}},
         {"policy": {"hubEndpoint": "hub.example"}},
         {"watch": {"namespaces": "team-a"}},
         {"watch": {"namespaces": ["Team_A"]}},

@@ -12,6 +12,7 @@
   (list "VLLM_VERSIONS" (join "," $versions))
   (list "PERMITTED_ENGINE_ARGS" (join "," .Values.policy.permittedEngineArgs))
   (list "ALLOWED_ENV" (join "," .Values.policy.allowedEnv))
+  (list "ALLOWED_GPU_RESOURCES" (join "," .Values.policy.allowedGPUResources))
   (list "ALLOWED_PRIORITY_CLASSES" (join "," .Values.policy.allowedPriorityClasses))
   (list "ALLOWED_RUNTIME_CLASSES" (join "," .Values.policy.allowedRuntimeClasses))
   (list "HUB_ENDPOINT" .Values.policy.hubEndpoint)

@@ -25,6 +25,8 @@ _READY_TIMEOUT_SECONDS: Final = 6
 _STARTUP_PERIOD_SECONDS: Final = 5
 #: The entry point ends a load that takes too long and says why; the kubelet, which cannot, comes after it.
 _STARTUP_MARGIN_SECONDS: Final = 60
+#: Resources of NVIDIA's device plugin, which sets the variable for pods that are given some.
+_NVIDIA: Final = "nvidia.com/"
 _DEFAULT_SHARED_MEMORY: Final = "2Gi"
 
 #: Names that the operator and the image own; no tenant and no administrator may set them.
@@ -141,8 +143,8 @@ def _env(spec: VLLMModelSpec, *, served_name: str, hub_endpoint: str) -> list[di
     }
     if hub_endpoint:
         variables["HF_ENDPOINT"] = hub_endpoint
-    if gpu_count(spec) == 0:
-        # Without it the NVIDIA runtime would give a pod that asks for no GPU all of the node's.
+    if not any(name.startswith(_NVIDIA) for name in _resources(spec).get("limits", {})):
+        # Without it the NVIDIA runtime would give a pod that is given none of its GPUs all of the node's.
         variables["NVIDIA_VISIBLE_DEVICES"] = "void"
     variables |= {variable.name: variable.value for variable in runtime.env}
     result: list[dict[str, Any]] = [

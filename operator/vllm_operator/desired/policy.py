@@ -9,7 +9,7 @@ from vllm_operator import engineargs
 from vllm_operator.api.conditions import Problem, Reason
 from vllm_operator.api.spec import VLLMModelSpec
 from vllm_operator.api.v1alpha1 import VLLMModel
-from vllm_operator.desired.pod import RESERVED_ENV, RESERVED_ENV_PREFIX, gpu_count
+from vllm_operator.desired.pod import RESERVED_ENV, RESERVED_ENV_PREFIX, gpu_count, gpu_resource
 from vllm_operator.settings import Settings
 
 #: Harmless by themselves: none names code, a file, a host or a device of another pod.
@@ -31,6 +31,10 @@ ALLOWED_ENV: Final = frozenset(
 )  # fmt: skip
 #: They end up in a ConfigMap and a ControllerRevision, of which etcd takes about 1 MiB.
 MAX_ENGINE_ARGS_BYTES: Final = 65536
+
+#: Slices of a GPU with a profile in their name, which CUDA shows to a process one at a time only:
+#: https://docs.nvidia.com/datacenter/tesla/mig-user-guide/ ("Application Considerations").
+MIG_PREFIX: Final = "nvidia.com/mig-"
 
 
 def image_allowed(image: str, settings: Settings) -> bool:
@@ -60,6 +64,7 @@ def problems(model: VLLMModel, settings: Settings, *, image: str) -> Iterator[Pr
             f"'{settings.runtime_image}', or have the image allowed (`allowedImages`)",
         )
     yield from _env_problems(spec, settings)
+    yield from _gpu_problems(spec, settings)
     yield from _class_problems(spec, settings)
     # Nobody knows what is in a refused image; what the default one would say of the arguments helps more.
     yield from _engine_args_problems(model, settings, image=settings.runtime_image if refused else image)
@@ -110,6 +115,18 @@ def _env_problems(spec: VLLMModelSpec, settings: Settings) -> Iterator[Problem]:
             )
 
 
+def _gpu_problems(spec: VLLMModelSpec, settings: Settings) -> Iterator[Problem]:
+    """Any other extended resource is no GPU: the pod would be given what `gpus` was not made for."""
+    name = gpu_resource(spec)
+    if gpu_count(spec) and not any(fnmatchcase(name, entry) for entry in settings.allowed_gpu_resources):
+        known = ", ".join(settings.allowed_gpu_resources)
+        yield Problem(
+            Reason.INVALID_SPEC,
+            f"spec.gpus.resourceName: '{name}' is not on the administrator's list of GPUs ({known}); use one "
+            "of these, or have it allowed (`allowedGPUResources`)",
+        )
+
+
 def _class_problems(spec: VLLMModelSpec, settings: Settings) -> Iterator[Problem]:
     scheduling = spec.scheduling
     if scheduling is None:
@@ -146,6 +163,11 @@ def warnings(model: VLLMModel, settings: Settings, *, image: str) -> Iterator[st
     if (idle := gpu_count(spec) - needed) > 0:
         noun = "GPU" if idle == 1 else "GPUs"
         yield f"spec.gpus.count: {idle} {noun} will stay idle: the parallel sizes use {needed}"
+    if needed > 1 and (name := gpu_resource(spec)).startswith(MIG_PREFIX) and gpu_count(spec):
+        yield (
+            f"spec.engineArgs: the parallel sizes ask for {needed} GPUs that work together; '{name}' is a "
+            "slice of one: MIG slices cannot talk to each other; use parallel sizes of 1, or whole GPUs"
+        )
     cache = spec.cache
     if cache and cache.persistent_volume_claim and spec.replicas > 1:
         yield (

@@ -95,6 +95,36 @@ def test_gpus(model: ModelBuilder, count: str | None) -> None:
     assert (env(model).get("NVIDIA_VISIBLE_DEVICES") == "void") is (count is None)
 
 
+ANYTHING = SETTINGS.model_copy(update={"allowed_gpu_resources": ("*",)})
+
+
+@pytest.mark.parametrize(
+    "resource", ["amd.com/gpu", "rdma/hca", "nvidia.com.example/gpu", "example.com/nvidia.com"]
+)
+def test_a_pod_that_is_given_no_nvidia_gpu_sees_none_whatever_else_it_asks_for(resource: str) -> None:
+    revision = a_model().with_gpus(2, resourceName=resource).accepted(ANYTHING)
+    (found,) = revision.pod_template["spec"]["containers"]
+    assert found["resources"]["limits"] == {resource: "2"}
+    assert {"name": "NVIDIA_VISIBLE_DEVICES", "value": "void"} in found["env"]
+
+
+@pytest.mark.parametrize("resource", ["nvidia.com/gpu", "nvidia.com/gpu.shared", "nvidia.com/mig-1g.10gb"])
+def test_a_pod_that_is_given_nvidia_gpus_sees_those(resource: str) -> None:
+    assert "NVIDIA_VISIBLE_DEVICES" not in env(a_model().with_gpus(1, resourceName=resource))
+
+
+def test_resources_are_no_second_way_to_a_device() -> None:
+    model = (
+        a_model()
+        .with_gpus(0)
+        .with_spec(
+            resources={"limits": {"nvidia.com/gpu": "1", "memory": "1Gi"}, "requests": {"rdma/hca": "1"}}
+        )
+    )
+    assert container(model)["resources"] == {"limits": {"memory": "1Gi"}}
+    assert env(model)["NVIDIA_VISIBLE_DEVICES"] == "void"
+
+
 def test_the_token_is_a_reference_and_only_the_administrator_names_the_hub() -> None:
     source = {"repository": "a/b", "tokenSecretKeyRef": {"name": "hub", "key": "token"}}
     model = a_model().with_source(huggingFace=source)

@@ -8,7 +8,7 @@ import pytest
 
 from unit.builders import SETTINGS, ModelBuilder, a_model
 from vllm_operator.api.conditions import Reason
-from vllm_operator.desired.policy import image_allowed, vllm_version, warnings
+from vllm_operator.desired.policy import image_allowed, problems, vllm_version, warnings
 from vllm_operator.desired.revision import (
     SETTINGS_ANNOTATION,
     Revision,
@@ -136,6 +136,11 @@ REJECTED: list[tuple[str, ModelBuilder, list[tuple[Reason, str]]]] = [
         [(Reason.ENGINE_ARG_NOT_PERMITTED, "trust_remote_code"), (Reason.INVALID_ENGINE_ARGS, "40")],
     ),
     (
+        "no GPU",
+        a_model().with_gpus(1, resourceName="rdma/hca"),
+        [(Reason.INVALID_SPEC, "spec.gpus.resourceName: 'rdma/hca'")],
+    ),
+    (
         "too much",
         a_model().with_engine_args(override_generation_config={"a": "x" * 70000}),
         [(Reason.INVALID_ENGINE_ARGS, "65536 bytes")],
@@ -179,6 +184,41 @@ def test_all_problems_come_at_once() -> None:
 )
 def test_the_list_of_images(entry: str, image: str, allowed: bool) -> None:
     assert image_allowed(image, with_settings(allowed_images=(entry,))) is allowed
+
+
+@pytest.mark.parametrize(
+    ("listed", "resource", "allowed"),
+    [
+        ((), "nvidia.com/gpu", True),
+        ((), "nvidia.com/mig-3g.40gb", True),
+        ((), "aws.amazon.com/neuroncore", True),
+        ((), "rdma/hca", False),
+        ((), "nvidia.com/hostdev", False),
+        ((), "smarter-devices/kvm", False),
+        (("rdma/*",), "rdma/hca", True),
+        (("rdma/*",), "nvidia.com/gpu", False),
+    ],
+)
+def test_the_list_of_gpu_resources(listed: tuple[str, ...], resource: str, allowed: bool) -> None:
+    settings = Settings(**SETTINGS.model_dump() | {"allowed_gpu_resources": listed})
+    model = a_model().with_gpus(1, resourceName=resource).parsed()
+    assert (list(problems(model, settings, image=SETTINGS.runtime_image)) == []) is allowed
+
+
+def test_a_pod_without_gpus_may_name_any_resource() -> None:
+    a_model().with_gpus(0, resourceName="rdma/hca").accepted()
+
+
+def test_mig_slices_do_not_work_together() -> None:
+    def said(model: ModelBuilder) -> list[str]:
+        return list(warnings(model.parsed(), SETTINGS, image=SETTINGS.runtime_image))
+
+    slices = a_model().with_gpus(2, resourceName="nvidia.com/mig-1g.10gb")
+    (warning,) = said(slices.with_engine_args(tensor_parallel_size=2))
+    assert "MIG" in warning
+    assert "nvidia.com/mig-1g.10gb" in warning
+    assert said(a_model().with_gpus(1, resourceName="nvidia.com/mig-1g.10gb")) == []
+    assert said(a_model().with_gpus(2).with_engine_args(tensor_parallel_size=2)) == []
 
 
 def test_the_vllm_version_comes_from_settings_or_from_the_pods() -> None:
