@@ -118,7 +118,7 @@ def plan(
 
     try:
         settings = admin.load(settings_file, vllm_version)
-        present = existing.Directory.read(against, namespace) if against else existing.Cluster()
+        present = existing.Directory.read(against, namespace) if against else existing.Cluster(settings)
         models = list(rendering.models(documents.read(files), namespace))
         plans = [planning.plan(model, present, settings) for model in models]
     except rendering.Refused as refused:

@@ -53,6 +53,11 @@ class Settings(BaseSettings):
     )
     allowed_priority_classes: CommaList = ()
     allowed_runtime_classes: CommaList = ()
+    allowed_claims: CommaList = ()
+    """Names or globs of claims, empty for all; so are the two below."""
+    allowed_secrets: CommaList = ()
+    allowed_model_images: CommaList = ()
+    allow_pickled_weights: bool = False
     hub_endpoint: str = ""
     vllm_versions: CommaList = ()
     """`<image glob>=<vLLM version>` pairs for images whose tag does not tell."""

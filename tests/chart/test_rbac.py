@@ -24,9 +24,8 @@ def rights(rules: Iterable[Manifest]) -> Iterator[Right]:
 def expected_model_rights() -> set[Right]:
     wanted = {("triton-vllm.dev", "vllmmodels", verb) for verb in ("get", "list", "watch")}
     wanted |= {("triton-vllm.dev", "vllmmodels/status", "patch")}
-    wanted |= {
-        (*child, verb) for child in KEPT | PRUNED for verb in ("get", "list", "watch", "create", "patch")
-    }
+    wanted |= {(*child, verb) for child in KEPT | PRUNED for verb in ("get", "list", "watch", "create")}
+    wanted |= {(*child, "patch") for child in KEPT | {("apps", "controllerrevisions")}}
     wanted |= {(*child, "delete") for child in PRUNED}
     wanted |= {
         (group, kind, verb)

@@ -98,13 +98,13 @@ seccompProfile:
 - apiGroups: [""]
   resources: [services]
   verbs: [get, list, watch, create, patch]
-# These two are pruned: there is one for each revision.
+# These two are pruned: there is one for each revision. ConfigMaps are immutable: replaced, never changed.
 - apiGroups: [apps]
   resources: [controllerrevisions]
   verbs: [get, list, watch, create, patch, delete]
 - apiGroups: [""]
   resources: [configmaps]
-  verbs: [get, list, watch, create, patch, delete]
+  verbs: [get, list, watch, create, delete]
 - apiGroups: [apps]
   resources: [replicasets]
   verbs: [list, watch]

@@ -39,11 +39,15 @@ SERVED_NAME_RULE: Final = Rule(
 
 
 class SpecInvalid(Exception):
-    """The object cannot be a VLLMModel; `problems` says all that is wrong with it."""
+    """The object cannot be a VLLMModel; `problems` says all that is wrong with it.
 
-    def __init__(self, problems: tuple[Problem, ...]) -> None:
+    `spec` is there where each field is right by itself, and only rules over them do not hold.
+    """
+
+    def __init__(self, problems: tuple[Problem, ...], spec: VLLMModelSpec | None = None) -> None:
         super().__init__("; ".join(problem.message for problem in problems))
         self.problems = problems
+        self.spec = spec
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,6 +136,7 @@ def parse_model(obj: Mapping[str, Any]) -> VLLMModel:
         for rule in NAME_RULES
         if rule.holds is not None and not rule.holds(identity.name)
     ]
+    spec: VLLMModelSpec | None = None
     try:
         # Through JSON: strict types of JSON apply, and the result shares nothing with `obj`.
         spec = VLLMModelSpec.model_validate_json(json.dumps(obj.get("spec", {}), allow_nan=False))
@@ -143,7 +148,7 @@ def parse_model(obj: Mapping[str, Any]) -> VLLMModel:
         problems += [_invalid(found.path, found.message) for found in violations(spec, "spec")]
         if not problems:
             return VLLMModel(identity, spec)
-    raise SpecInvalid(tuple(problems))
+    raise SpecInvalid(tuple(problems), spec)
 
 
 def _invalid(path: str, message: str) -> Problem:

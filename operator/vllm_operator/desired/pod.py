@@ -198,9 +198,13 @@ def _volumes(spec: VLLMModelSpec) -> list[dict[str, Any]]:
         {"name": "shared-memory", "emptyDir": {"medium": "Memory", "sizeLimit": _shared_memory(spec)}},
         {"name": "tmp", "emptyDir": {}},
     ]
+    shared = spec.cache.persistent_volume_claim if spec.cache else None
+    cache = shared.claim_name if shared else ""
     if not spec.source.hugging_face:
-        volumes.append({"name": "source", **_mounted(spec.source)})
-    return volumes + [{"name": name, **_mounted(source)} for name, _, source in _mounted_adapters(spec)]
+        volumes.append({"name": "source", **_mounted(spec.source, cache)})
+    return volumes + [
+        {"name": name, **_mounted(source, cache)} for name, _, source in _mounted_adapters(spec)
+    ]
 
 
 def _has_lora(spec: VLLMModelSpec) -> bool:
@@ -215,14 +219,21 @@ def _mounted_adapters(spec: VLLMModelSpec) -> list[tuple[str, str, Source]]:
     return [(f"adapter-{index}", adapter.name, adapter.source) for index, adapter in enumerate(adapters)]
 
 
-def _mounted(source: Source) -> dict[str, Any]:
+def _mounted(source: Source, cache_claim: str) -> dict[str, Any]:
+    """A volume with a model or an adapter.
+
+    Read-only is the volume, not the mount alone: the kubelet changes the group and the mode of all files of a
+    claim that is not (`fsGroup`). A claim that is the cache as well cannot be: it is published once per pod.
+    """
     if source.image:
         volume = {"reference": source.image.reference}
         return {
             "image": volume | ({"pullPolicy": source.image.pull_policy} if source.image.pull_policy else {})
         }
     claim = source.persistent_volume_claim
-    return {"persistentVolumeClaim": {"claimName": claim.claim_name if claim else ""}}
+    name = claim.claim_name if claim else ""
+    read_only = {} if name == cache_claim else {"readOnly": True}
+    return {"persistentVolumeClaim": {"claimName": name} | read_only}
 
 
 def _cache(spec: VLLMModelSpec) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """What the administrator allows: images, environment variables, classes and engine arguments of a spec."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from fnmatch import fnmatchcase
 from typing import Final
 
@@ -9,7 +9,9 @@ from vllm_operator import engineargs
 from vllm_operator.api.conditions import Problem, Reason
 from vllm_operator.api.spec import VLLMModelSpec
 from vllm_operator.api.v1alpha1 import VLLMModel
+from vllm_operator.desired import references
 from vllm_operator.desired.pod import RESERVED_ENV, RESERVED_ENV_PREFIX, gpu_count, gpu_resource
+from vllm_operator.desired.references import Reference
 from vllm_operator.settings import Settings
 
 #: Harmless by themselves: none names code, a file, a host or a device of another pod.
@@ -39,7 +41,11 @@ MIG_PREFIX: Final = "nvidia.com/mig-"
 
 def image_allowed(image: str, settings: Settings) -> bool:
     """Whether the administrator lets tenants choose `image`; the default image always is allowed."""
-    return image == settings.runtime_image or any(_covers(entry, image) for entry in settings.allowed_images)
+    return image == settings.runtime_image or _listed(image, settings.allowed_images)
+
+
+def _listed(image: str, entries: Iterable[str]) -> bool:
+    return any(_covers(entry, image) for entry in entries)
 
 
 def _covers(entry: str, image: str) -> bool:
@@ -65,6 +71,7 @@ def problems(model: VLLMModel, settings: Settings, *, image: str) -> Iterator[Pr
         )
     yield from _env_problems(spec, settings)
     yield from _gpu_problems(spec, settings)
+    yield from _reference_problems(spec, settings)
     yield from _class_problems(spec, settings)
     # Nobody knows what is in a refused image; what the default one would say of the arguments helps more.
     yield from _engine_args_problems(model, settings, image=settings.runtime_image if refused else image)
@@ -118,13 +125,37 @@ def _env_problems(spec: VLLMModelSpec, settings: Settings) -> Iterator[Problem]:
 def _gpu_problems(spec: VLLMModelSpec, settings: Settings) -> Iterator[Problem]:
     """Any other extended resource is no GPU: the pod would be given what `gpus` was not made for."""
     name = gpu_resource(spec)
-    if gpu_count(spec) and not any(fnmatchcase(name, entry) for entry in settings.allowed_gpu_resources):
+    if gpu_count(spec) and not _matches(name, settings.allowed_gpu_resources):
         known = ", ".join(settings.allowed_gpu_resources)
         yield Problem(
             Reason.INVALID_SPEC,
             f"spec.gpus.resourceName: '{name}' is not on the administrator's list of GPUs ({known}); use one "
             "of these, or have it allowed (`allowedGPUResources`)",
         )
+
+
+def _reference_problems(spec: VLLMModelSpec, settings: Settings) -> Iterator[Problem]:
+    """Lists of the administrator that are empty as long as tenants may use all that their namespace has."""
+    checks: tuple[
+        tuple[Iterable[Reference], tuple[str, ...], Callable[[str, tuple[str, ...]], bool], str], ...
+    ]
+    checks = (
+        (references.claims(spec), settings.allowed_claims, _matches, "allowedClaims"),
+        (references.secrets(spec), settings.allowed_secrets, _matches, "allowedSecrets"),
+        (references.model_images(spec), settings.allowed_model_images, _listed, "allowedModelImages"),
+    )
+    for found, allowed, covers, setting in checks:
+        for path, name in found:
+            if allowed and not covers(name, allowed):
+                yield Problem(
+                    Reason.INVALID_SPEC,
+                    f"{path}: '{name}' is not on the administrator's list; use another, or have it allowed "
+                    f"(`{setting}`)",
+                )
+
+
+def _matches(name: str, entries: Iterable[str]) -> bool:
+    return any(fnmatchcase(name, entry) for entry in entries)
 
 
 def _class_problems(spec: VLLMModelSpec, settings: Settings) -> Iterator[Problem]:

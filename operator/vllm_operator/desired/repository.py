@@ -18,21 +18,22 @@ ADAPTERS: Final = "multi_lora.json"
 PATHS: Final[Mapping[str, str]] = {CONFIG: CONFIG, ENGINE_ARGS: f"1/{ENGINE_ARGS}", ADAPTERS: f"1/{ADAPTERS}"}
 
 
-def render(spec: VLLMModelSpec, served_name: str) -> dict[str, str]:
-    """All files, by ConfigMap key."""
+def render(spec: VLLMModelSpec, served_name: str, *, pickled_weights: bool) -> dict[str, str]:
+    """All files, by ConfigMap key. `pickled_weights`: vLLM may load weights that are no safetensors."""
+    arguments = engine_args(spec, pickled_weights=pickled_weights)
     files = {
         CONFIG: config_pbtxt(served_name, spec.runtime.front_ends),
-        ENGINE_ARGS: _json(engine_args(spec)),
+        ENGINE_ARGS: _json(arguments),
     }
     # The backend wants the file whenever LoRA is on, with or without an adapter.
-    if engine_args(spec).get("enable_lora"):
+    if arguments.get("enable_lora"):
         files[ADAPTERS] = _json(
             {adapter.name: location(adapter.source, adapter.name) for adapter in spec.adapters}
         )
     return files
 
 
-def engine_args(spec: VLLMModelSpec) -> dict[str, Any]:
+def engine_args(spec: VLLMModelSpec, *, pickled_weights: bool) -> dict[str, Any]:
     """What model.json holds: the tenant's arguments, and those that follow from the rest of the spec."""
     given: dict[str, Any] = canonical(spec.engine_args.values()) if spec.engine_args else {}
     args = given | {"model": location(spec.source)}
@@ -43,6 +44,10 @@ def engine_args(spec: VLLMModelSpec) -> dict[str, Any]:
             args["code_revision"] = hub.revision
     if spec.adapters:
         args["enable_lora"] = True
+    if not pickled_weights and str(given.get("load_format") or "auto").lower() == "auto":
+        # `auto` takes *.bin and *.pt where there are no safetensors: DefaultModelLoader in vLLM's
+        # model_executor/model_loader/default_loader.py. Files of a claim or the Hub are seen by vLLM only.
+        args["load_format"] = "safetensors"
     return args
 
 

@@ -5,7 +5,7 @@ image changes no running pod. It is the operator's only memory, and it is in the
 """
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Final, Literal
 
@@ -114,31 +114,21 @@ _SETTINGS: Final = ("strategy", "progress_deadline_seconds", "probe", "accepted_
 _PROBE: Final = frozenset(ProbeSettings.__dataclass_fields__)
 
 
-def newest(objects: Iterable[Mapping[str, Any]]) -> tuple[Revision, int] | None:
-    """The revision with the highest number among ControllerRevisions, and that number."""
-    for obj in sorted(objects, key=lambda obj: int(obj.get("revision", 0)), reverse=True):
-        try:
-            return Revision.from_object(obj), int(obj.get("revision", 0))
-        except RevisionUnreadable:
-            # Written by a version that this one cannot read; an older one is better than none.
-            continue
-    return None
-
-
 def accept(model: VLLMModel, settings: Settings, *, current: Revision | None) -> Revision:
-    """The revision that `model` asks for; SpecRejected with all problems if it must not run.
+    """The revision that `model` asks for; SpecRejected with all problems if it must not become one.
 
-    `current` is the newest stored revision. Where nothing that reaches a pod has changed in the spec, its
-    pods are kept as they were rendered, unless the administrator wants new renderings rolled at once.
+    `current` is the newest revision that can be trusted. Where nothing that reaches a pod has changed in the
+    spec, its pods are kept as they were rendered, unless the administrator wants new renderings at once.
+    The rules are for new revisions: what was accepted once is never refused later (`outgrown` tells).
     """
     spec, fingerprint = model.spec, accepted_from(model.spec)
-    kept = (
-        current if settings.runtime_upgrade == "OnSpecChange" and _came_from(current, fingerprint) else None
-    )
-    image = kept.image if kept else spec.runtime.image or settings.runtime_image
-    problems = tuple(policy.problems(model, settings, image=image))
-    if problems:
-        raise SpecRejected(problems)
+    earlier = current if _came_from(current, fingerprint) else None
+    kept = earlier if settings.runtime_upgrade == "OnSpecChange" else None
+    image = spec.runtime.image or settings.runtime_image
+    if kept is None and (problems := tuple(policy.problems(model, settings, image=image))):
+        if earlier is None:
+            raise SpecRejected(problems)
+        kept = earlier
     changeable: dict[str, Any] = {
         "strategy": deployment.strategy(spec.rollout),
         "progress_deadline_seconds": deployment.progress_deadline_seconds(
@@ -150,7 +140,7 @@ def accept(model: VLLMModel, settings: Settings, *, current: Revision | None) ->
     if kept:
         return replace(kept, **changeable)
     return Revision(
-        repository=repository.render(spec, model.served_name),
+        repository=repository.render(spec, model.served_name, pickled_weights=settings.allow_pickled_weights),
         pod_template=pod.template(
             spec,
             model=model.name,
@@ -165,6 +155,14 @@ def accept(model: VLLMModel, settings: Settings, *, current: Revision | None) ->
         gpu_resource=pod.gpu_resource(spec),
         **changeable,
     )
+
+
+def outgrown(model: VLLMModel, settings: Settings, revision: Revision) -> tuple[Problem, ...]:
+    """What today's rules would refuse of the accepted `revision` if it were new."""
+    image = revision.image
+    if settings.runtime_upgrade == "Automatic":
+        image = model.spec.runtime.image or settings.runtime_image
+    return tuple(policy.problems(model, settings, image=image))
 
 
 def _came_from(current: Revision | None, fingerprint: str) -> bool:

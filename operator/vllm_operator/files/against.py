@@ -7,9 +7,10 @@ from typing import Any, Protocol
 
 from vllm_operator.api.meta import MODEL_LABEL
 from vllm_operator.api.v1alpha1 import ModelIdentity
-from vllm_operator.desired.metadata import is_owned
-from vllm_operator.desired.revision import Revision, newest
+from vllm_operator.desired import anchor
+from vllm_operator.desired.revision import Revision
 from vllm_operator.files import documents, strict
+from vllm_operator.settings import Settings
 
 
 class Unreachable(Exception):
@@ -51,10 +52,11 @@ class Directory:
 class Cluster:
     """The API server of the current context; only reads."""
 
+    settings: Settings
     timeout_seconds: float = 10
 
     def find(self, namespace: str, name: str) -> tuple[Mapping[str, Any], Revision | None] | None:
-        """The live object and the newest of its ControllerRevisions."""
+        """The live object and the newest of its ControllerRevisions that the operator wrote."""
         return asyncio.run(self._find(namespace, name))
 
     async def _find(self, namespace: str, name: str) -> tuple[Mapping[str, Any], Revision | None] | None:
@@ -77,5 +79,4 @@ class Cluster:
         finally:
             await client.close()
         identity = ModelIdentity.of(value)
-        current = newest(item for item in items if is_owned(item, identity))
-        return value, current[0] if current else None
+        return value, anchor.trusted(items, identity, self.settings).revision

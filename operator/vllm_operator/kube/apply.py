@@ -38,6 +38,17 @@ def is_ours(live: Object, owner: Object) -> bool:
     return labelled and bool(owned_entries(live, FIELD_MANAGER))
 
 
+def _cannot_change(desired: Object, live: Object) -> bool:
+    """Whether `live` must be replaced. Pods that run keep the files of a ConfigMap that they have mounted.
+
+    The operator has no right to change ConfigMaps, and Kubernetes lets nobody change a revision's data.
+    """
+    if desired["kind"] == "ControllerRevision":
+        data = {"metadata": {}, "data": desired["data"]}
+        return (difference(data, live, FIELD_MANAGER) or "").startswith(".data")
+    return bool(desired["kind"] == "ConfigMap")
+
+
 def _controller(live: Object) -> Mapping[str, Any]:
     references = live["metadata"].get("ownerReferences") or ()
     return next((reference for reference in references if reference.get("controller")), {})
@@ -78,13 +89,17 @@ class Applier:
         if path is None or self._answers.get(_key(desired)) == (_digest(desired), _digest(live)):
             metrics.APPLIES.labels(kind, "unchanged").inc()
             return live
-        try:
-            answer = await self._apply(desired, live)
-        except ApiError:
-            metrics.APPLIES.labels(kind, "failed").inc()
-            raise
-        metrics.APPLIES.labels(kind, "applied").inc()
-        _log.info("applied", object=describe(desired), because=path.lstrip("."))
+        if _cannot_change(desired, live):
+            await self.prune(live)
+            answer = await self._create(desired, owner)
+        else:
+            try:
+                answer = await self._apply(desired, live)
+            except ApiError:
+                metrics.APPLIES.labels(kind, "failed").inc()
+                raise
+            metrics.APPLIES.labels(kind, "applied").inc()
+            _log.info("applied", object=describe(desired), because=path.lstrip("."))
         if difference(desired, answer, FIELD_MANAGER) is not None:
             self._answers[_key(desired)] = (_digest(desired), _digest(answer))
         return answer

@@ -13,10 +13,10 @@ from typing import Any, Protocol
 
 from vllm_operator.api.conditions import Problem, Reason
 from vllm_operator.api.meta import API_VERSION, KIND, STATUS_FIELD_MANAGER
-from vllm_operator.api.spec import VLLMModelSpec
-from vllm_operator.api.v1alpha1 import ModelIdentity, SpecInvalid, parse_model
-from vllm_operator.desired import policy, state
-from vllm_operator.desired.revision import Revision, SpecRejected, accept, newest
+from vllm_operator.api.v1alpha1 import ModelIdentity
+from vllm_operator.desired import anchor, state
+from vllm_operator.desired.decision import Decision, decide
+from vllm_operator.desired.revision import Revision
 from vllm_operator.kube.apply import Applier, BeingReplaced, NameTaken
 from vllm_operator.kube.client import ApiError, KubeClient
 from vllm_operator.kube.drift import difference
@@ -48,17 +48,6 @@ class Probes(Protocol):
         """The standing verdicts by pod UID."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Decision:
-    """What step 2 came to: the revision the children follow, and what is wrong with the spec."""
-
-    revision: Revision | None
-    number: int
-    spec: VLLMModelSpec | None
-    problems: tuple[Problem, ...]
-    warnings: tuple[str, ...] = ()
-
-
 @dataclass(slots=True)
 class Reconciler:
     """Holds what outlives one reconcile; the models themselves are remembered only by the cluster."""
@@ -86,14 +75,14 @@ class Reconciler:
 
         # 2 parse the spec, accept it as revision
         observed = self._observe(key, identity)
-        decision = self._decide(model, observed)
+        decision = decide(model, observed.controller_revisions, self.settings)
         replicas = _replicas(identity, observed)
 
         failure: ReconcileError | None = None
         if decision.revision is not None and not identity.paused:
             try:
                 # 3 build the desired children, 4 apply each of them
-                await self._apply_children(model, identity, decision.revision, decision.number, replicas)
+                await self._apply_children(model, identity, decision, replicas)
                 # 5 prune what is ours and no longer wanted
                 await self._prune(key, identity, decision.revision)
             except ReconcileError as error:
@@ -101,15 +90,19 @@ class Reconciler:
 
         # 6 compute the status, 7 apply it if it differs: also when a step above failed
         problems = decision.problems + (failure.problems if failure else ())
+        after = self._observe(key, identity)
         inputs = StatusInputs(
             identity=identity,
             problems=problems,
             revision=decision.revision,
-            observed=self._observe(key, identity),
+            observed=after,
             spec=decision.spec,
             replicas=replicas,
             leading_since=self.leading_since,
             warnings=decision.warnings,
+            revisions=anchor.listing(
+                after.controller_revisions, decision.trusted, decision.controller_revision
+            ),
         )
         if not await self._report(model, inputs):
             return Gone()
@@ -148,30 +141,15 @@ class Reconciler:
     def _observe(self, key: Key, identity: ModelIdentity) -> ObservedState:
         return self.store.observe(key, identity.uid, self.probes.results(key))
 
-    def _decide(self, model: Object, observed: ObservedState) -> _Decision:
-        """A good spec becomes the revision; a bad one leaves the last good revision in force."""
-        stored = newest(observed.controller_revisions)
-        current, number = stored or (None, 0)
-        try:
-            parsed = parse_model(model)
-        except SpecInvalid as error:
-            return _Decision(current, number, None, tuple(error.problems))
-        try:
-            revision = accept(parsed, self.settings, current=current)
-        except SpecRejected as error:
-            return _Decision(current, number, parsed.spec, tuple(error.problems))
-        if current is None or revision.hash != current.hash:
-            number += 1
-        said = tuple(policy.warnings(parsed, self.settings, image=revision.image))
-        return _Decision(revision, number, parsed.spec, (), said)
-
     async def _apply_children(
-        self, model: Object, identity: ModelIdentity, revision: Revision, number: int, replicas: int
+        self, model: Object, identity: ModelIdentity, decision: Decision, replicas: int
     ) -> None:
         """The revision first: it is the memory from which all the rest can be repaired."""
+        assert decision.revision is not None
+        assert decision.controller_revision is not None
         desired = (
-            revision.to_object(identity, number),
-            *state.build(identity, revision, replicas=replicas).objects,
+            decision.controller_revision,
+            *state.build(identity, decision.revision, replicas=replicas).objects,
         )
         live, conflicts = await self._look(desired, model)
         if conflicts and not any(live.values()):

@@ -43,6 +43,8 @@ def compute(inputs: StatusInputs, now: datetime) -> dict[str, Any]:
         }
         if commits := _model_revisions(facts):
             status["modelRevisions"] = commits
+    if inputs.revisions:
+        status["revisions"] = [dict(entry) for entry in inputs.revisions]
     if failing := _failing_pods(facts):
         status["failingPods"] = failing
     status["conditions"] = [

@@ -1,6 +1,6 @@
 """What is true of a model's children now, read once from what was observed, for the checks to look at."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import Enum, auto
@@ -57,6 +57,8 @@ class StatusInputs:
     replicas: int | None = None
     leading_since: datetime | None = None
     warnings: tuple[str, ...] = ()
+    revisions: Sequence[Mapping[str, str]] = ()
+    """The stored revisions that the operator wrote: name and sha256."""
 
 
 class Standing(Enum):

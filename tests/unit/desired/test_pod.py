@@ -138,10 +138,31 @@ def test_the_token_is_a_reference_and_only_the_administrator_names_the_hub() -> 
 
 def test_a_claim_is_mounted_read_only_and_its_path_is_in_model_json() -> None:
     model = a_model().with_source(**CLAIM)
-    assert volume(model, "source")["persistentVolumeClaim"] == {"claimName": "weights"}
+    assert volume(model, "source")["persistentVolumeClaim"] == {"claimName": "weights", "readOnly": True}
     mount = next(mount for mount in container(model)["volumeMounts"] if mount["name"] == "source")
     assert mount == {"name": "source", "mountPath": "/source", "readOnly": True}
     assert '"model": "/source/a/b"' in model.built().config_map["data"]["model.json"]
+
+
+def test_every_claim_that_is_only_read_is_a_read_only_volume() -> None:
+    model = (
+        a_model()
+        .with_source(**CLAIM)
+        .with_spec(
+            adapters=[{"name": "x", "source": CLAIM}], cache={"persistentVolumeClaim": {"claimName": "cache"}}
+        )
+    )
+    assert volume(model, "source")["persistentVolumeClaim"]["readOnly"] is True
+    assert volume(model, "adapter-0")["persistentVolumeClaim"]["readOnly"] is True
+    assert volume(model, "cache")["persistentVolumeClaim"] == {"claimName": "cache"}
+
+
+def test_a_claim_that_is_the_cache_as_well_stays_writable() -> None:
+    both = {"persistentVolumeClaim": {"claimName": "weights"}}
+    model = a_model().with_source(**CLAIM).with_spec(cache=both)
+    assert volume(model, "source")["persistentVolumeClaim"] == {"claimName": "weights"}
+    mounts = {mount["name"]: mount.get("readOnly") for mount in container(model)["volumeMounts"]}
+    assert (mounts["source"], mounts["cache"]) == (True, None)
 
 
 def test_the_repository_is_mounted_by_items() -> None:

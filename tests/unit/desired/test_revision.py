@@ -15,7 +15,6 @@ from vllm_operator.desired.revision import (
     RevisionUnreadable,
     SpecRejected,
     accept,
-    newest,
 )  # fmt: skip
 from vllm_operator.settings import Settings
 
@@ -78,16 +77,12 @@ def test_what_may_change_without_pods_is_in_the_annotation() -> None:
     assert before["metadata"]["annotations"] != after["metadata"]["annotations"]
 
 
-def test_newest_is_the_highest_number_that_can_be_read() -> None:
+@pytest.mark.parametrize("data", [{"from": "the future"}, [], None, "text"])
+def test_what_holds_no_revision_cannot_be_read(data: Any) -> None:
     model = a_model()
-    first, second = model.accepted(), model.with_engine_args(seed=1).accepted()
-    objects = [first.to_object(model.identity(), 1), second.to_object(model.identity(), 2)]
-    assert newest(objects) == (second, 2)
-    broken = {**objects[1], "revision": 9, "data": {"from": "the future"}}
-    assert newest([*objects, broken]) == (second, 2)
-    assert newest([]) is None
+    stored = model.accepted().to_object(model.identity(), 1)
     with pytest.raises(RevisionUnreadable):
-        Revision.from_object(broken)
+        Revision.from_object({**stored, "data": data})
 
 
 def test_a_newer_operators_probe_settings_can_be_read() -> None:
@@ -203,6 +198,78 @@ def test_the_list_of_gpu_resources(listed: tuple[str, ...], resource: str, allow
     settings = Settings(**SETTINGS.model_dump() | {"allowed_gpu_resources": listed})
     model = a_model().with_gpus(1, resourceName=resource).parsed()
     assert (list(problems(model, settings, image=SETTINGS.runtime_image)) == []) is allowed
+
+
+CLAIM = {"persistentVolumeClaim": {"claimName": "weights"}}
+WEIGHTS = {"image": {"reference": "registry.example.com/weights:1"}}
+TOKEN = {"repository": "a/b", "tokenSecretKeyRef": {"name": "hub", "key": "token"}}
+
+
+@pytest.mark.parametrize(
+    ("setting", "model", "path", "good", "bad"),
+    [
+        (
+            "allowed_claims",
+            a_model().with_source(**CLAIM),
+            "spec.source.persistentVolumeClaim.claimName",
+            "weigh*",
+            "w",
+        ),
+        (
+            "allowed_claims",
+            a_model().with_spec(adapters=[{"name": "x", "source": CLAIM}]),
+            "spec.adapters[0].source.persistentVolumeClaim.claimName",
+            "weights",
+            "other",
+        ),
+        (
+            "allowed_claims",
+            a_model().with_spec(cache=CLAIM),
+            "spec.cache.persistentVolumeClaim.claimName",
+            "weights",
+            "weight",
+        ),
+        (
+            "allowed_secrets",
+            a_model().with_source(huggingFace=TOKEN),
+            "spec.source.huggingFace.tokenSecretKeyRef.name",
+            "hub*",
+            "h",
+        ),
+        (
+            "allowed_secrets",
+            a_model().with_runtime(imagePullSecrets=[{"name": "pull"}]),
+            "spec.runtime.imagePullSecrets[0].name",
+            "pull",
+            "push",
+        ),
+        (
+            "allowed_model_images",
+            a_model().with_source(**WEIGHTS),
+            "spec.source.image.reference",
+            "registry.example.com",
+            "registry.example",
+        ),
+        (
+            "allowed_model_images",
+            a_model().with_spec(adapters=[{"name": "x", "source": WEIGHTS}]),
+            "spec.adapters[0].source.image.reference",
+            "registry.example.com/weights",
+            "registry.example.com/weight",
+        ),
+    ],
+)
+def test_the_lists_of_what_a_spec_may_refer_to(
+    setting: str, model: ModelBuilder, path: str, good: str, bad: str
+) -> None:
+    model.accepted()  # no list: all
+    model.accepted(with_settings(**{setting: ("else", good)}))
+    with pytest.raises(SpecRejected) as caught:
+        model.accepted(with_settings(**{setting: (bad,)}))
+    (problem,) = caught.value.problems
+    assert problem.message.startswith(f"{path}: '")
+    # Another kind of thing is no matter of this list.
+    a_model().accepted(with_settings(**{setting: (bad,)}))
 
 
 def test_a_pod_without_gpus_may_name_any_resource() -> None:

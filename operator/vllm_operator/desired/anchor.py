@@ -1,0 +1,170 @@
+"""Which stored revisions the operator wrote. Pure.
+
+A ControllerRevision can be written by whoever may write ControllerRevisions, `status.revisions` only by the
+operator: nobody else has a right on the status. It lists each revision with the hash of what was written.
+What is not listed, or hashes otherwise, is not used.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from vllm_operator.api.meta import GROUP
+from vllm_operator.api.v1alpha1 import ModelIdentity
+from vllm_operator.desired import policy
+from vllm_operator.desired.metadata import canonical, is_owned
+from vllm_operator.desired.revision import SETTINGS_ANNOTATION, Revision, RevisionUnreadable
+from vllm_operator.settings import Settings
+
+#: The settings before the last change of them. A crash between that change and the status leaves the hash of
+#: the old settings listed: with them at hand the data can still be vouched for.
+PREVIOUS_ANNOTATION: Final = f"{GROUP}/previous-settings"
+#: As many as the status takes.
+MAX_LISTED: Final = 64
+
+Object = Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Trusted:
+    """The newest revision that the operator wrote, and what else is stored."""
+
+    revision: Revision | None = None
+    number: int = 0
+    hashes: Mapping[str, str] = field(default_factory=dict)
+    """Every revision that can be vouched for, by name, with the hash that says so."""
+    settings: Mapping[str, str] = field(default_factory=dict)
+    """Their settings, as text."""
+    listed: frozenset[str] = frozenset()
+    """Names in the status."""
+    strangers: tuple[Object, ...] = ()
+    """Stored revisions that cannot be vouched for."""
+
+
+def sha256(obj: Object) -> str:
+    """The hash of a ControllerRevision's data and settings: 64 hexadecimal digits, whatever it holds."""
+    return _hash(obj.get("data"), _annotation(obj, SETTINGS_ANNOTATION))
+
+
+def trusted(stored: Iterable[Object], identity: ModelIdentity, settings: Settings) -> Trusted:
+    """What of the model's ControllerRevisions may be used.
+
+    A status from before `status.revisions` vouches by name for the revisions that it says are used, if their
+    image is the one that it names or one of the administrator's.
+    """
+    listed = _listed(identity.status)
+    objects = sorted((obj for obj in stored if is_owned(obj, identity)), key=_number, reverse=True)
+    newest: tuple[Revision, int] | None = None
+    hashes: dict[str, str] = {}
+    texts: dict[str, str] = {}
+    strangers: list[Object] = []
+    for obj in objects:
+        name = str(obj["metadata"]["name"])
+        vouched = _by_hash(obj, listed[name]) if name in listed else None
+        if listed is _NONE and _by_name(obj, identity, settings):
+            vouched = obj
+        if vouched is None:
+            strangers.append(obj)
+            continue
+        hashes[name], texts[name] = sha256(vouched), _annotation(vouched, SETTINGS_ANNOTATION)
+        if newest is None:
+            try:
+                newest = Revision.from_object(vouched), _number(obj)
+            except RevisionUnreadable:
+                # Written by a version that this one cannot read; an older one is better than none.
+                continue
+    revision, number = newest or (None, 0)
+    return Trusted(revision, number, hashes, texts, frozenset(listed), tuple(strangers))
+
+
+def to_object(revision: Revision, identity: ModelIdentity, number: int, known: Trusted) -> dict[str, Any]:
+    """The ControllerRevision to apply: with the settings that the status still lists where they change."""
+    obj = revision.to_object(identity, number)
+    annotations = obj["metadata"]["annotations"]
+    before = known.settings.get(obj["metadata"]["name"])
+    if before not in (None, annotations[SETTINGS_ANNOTATION]):
+        annotations[PREVIOUS_ANNOTATION] = before
+    return obj
+
+
+def listing(stored: Iterable[Object], known: Trusted, desired: Object | None) -> list[dict[str, str]]:
+    """`status.revisions`: of what is stored now, what was vouched for and what was just written."""
+    written = {desired["metadata"]["name"]: sha256(desired)} if desired else {}
+    found: list[dict[str, str]] = []
+    for obj in sorted(stored, key=_number, reverse=True)[:MAX_LISTED]:
+        name = obj["metadata"]["name"]
+        digest = written[name] if written.get(name) == sha256(obj) else known.hashes.get(name)
+        if digest:
+            found.append({"name": name, "sha256": digest})
+    return found
+
+
+def warnings(known: Trusted, desired: Object | None) -> Iterator[str]:
+    """What to say of stored revisions that somebody else wrote and that look like ours."""
+    wanted = desired["metadata"]["name"] if desired else ""
+    for obj in known.strangers:
+        name = obj["metadata"]["name"]
+        if name == wanted and desired and sha256(obj) == sha256(desired):
+            continue  # just written; a crash came before the status
+        if name != wanted and name not in known.listed and _number(obj) < known.number:
+            continue  # history of an operator that kept no list
+        yield (
+            f"ControllerRevision {name} is not used: `status.revisions` lists what the operator wrote, not "
+            "this; find out who wrote it, and delete it"
+        )
+
+
+#: Told apart from a list that is there: a status from before there were lists.
+_NONE: Final[Mapping[str, str]] = {}
+
+
+def _listed(status: Mapping[str, Any]) -> Mapping[str, str]:
+    entries = status.get("revisions")
+    return {str(e["name"]): str(e["sha256"]) for e in entries} if entries else _NONE
+
+
+def _by_hash(obj: Object, digest: str) -> Object | None:
+    """The object as it was written, None if its data are others."""
+    for name in (SETTINGS_ANNOTATION, PREVIOUS_ANNOTATION):
+        text = _annotation(obj, name)
+        if _hash(obj.get("data"), text) == digest:
+            metadata = {**obj["metadata"], "annotations": {SETTINGS_ANNOTATION: text}}
+            return {**obj, "metadata": metadata}
+    return None
+
+
+def _by_name(obj: Object, identity: ModelIdentity, settings: Settings) -> bool:
+    """Whether an old status names it, and it is what its name says."""
+    name, status = obj["metadata"]["name"], identity.status
+    if name not in (status.get("updateRevision"), status.get("currentRevision")):
+        return False
+    try:
+        revision = Revision.from_object(obj)
+    except RevisionUnreadable:
+        return False
+    if revision.name(identity.name) != name:
+        return False
+    ran = (status.get("runtime") or {}).get("image")
+    return all(image == ran or policy.image_allowed(image, settings) for image in _images(revision))
+
+
+def _images(revision: Revision) -> Iterator[str]:
+    """The images that the pods of a revision run, read out of their template."""
+    pod = revision.pod_template.get("spec") or {}
+    for kind in ("containers", "initContainers", "ephemeralContainers"):
+        yield from (str(container.get("image")) for container in pod.get(kind) or ())
+
+
+def _annotation(obj: Object, name: str) -> str:
+    return str((obj["metadata"].get("annotations") or {}).get(name, ""))
+
+
+def _number(obj: Object) -> int:
+    return int(obj.get("revision", 0))
+
+
+def _hash(data: Any, settings: str) -> str:
+    text = json.dumps([canonical(data), settings], sort_keys=True, separators=(",", ":"), ensure_ascii=True)
+    return hashlib.sha256(text.encode()).hexdigest()
