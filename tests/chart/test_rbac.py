@@ -83,6 +83,19 @@ def test_the_operator_does_not_write_a_models_spec(objects: list[Manifest]) -> N
         assert written <= {"vllmmodels/status"}
 
 
+def test_nobody_but_the_operator_writes_a_status(objects: list[Manifest]) -> None:
+    """What the status says of revisions is trusted."""
+    for role in of_kind(objects, "Role", "ClusterRole"):
+        if "-models-" in role["metadata"]["name"]:
+            verbs = {v for _, resource, v in rights(role["rules"]) if resource == "vllmmodels/status"}
+            assert verbs <= {"get"}
+
+
+def test_configmaps_are_not_changed() -> None:
+    role = one(rendered(), "ClusterRole", "vllm-operator")
+    assert ("", "configmaps", "patch") not in set(rights(role["rules"]))
+
+
 def test_namespaced_rights_are_the_same_in_each_namespace_and_nowhere_else() -> None:
     objects = rendered({"watch": {"namespaces": ["team-a", "team-b"]}, "rbac": {"userRoles": False}})
     assert not of_kind(objects, "ClusterRole", "ClusterRoleBinding")
