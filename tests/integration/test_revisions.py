@@ -90,6 +90,23 @@ class TestForged:
         assert _image(models, name) == image
         assert any("is not used" in event for event in _events(api, models, name))
 
+    def test_a_config_map_in_the_place_of_the_genuine_is_replaced(
+        self, models: Models, name: str, api: Api
+    ) -> None:
+        models.create(name)
+        models.wait_serving(name)
+        (genuine,) = models.children(name)["configmaps"]
+        models.edit(name, paused=True)
+        models.wait_condition(name, "Ready", "True", "Paused")
+        api.delete("configmaps", models.namespace, genuine["metadata"]["name"])
+        kept = ("name", "namespace", "labels", "ownerReferences")
+        forged = {key: genuine["metadata"][key] for key in kept}
+        data = {**genuine["data"], "model.json": '{"model": "/source", "trust_remote_code": true}'}
+        api.create("configmaps", {"metadata": forged, "immutable": True, "data": data})
+        models.edit(name, paused=False)
+        wait_for("it is as it was", lambda: models.children(name)["configmaps"][0]["data"] == genuine["data"])
+        models.wait_serving(name)
+
     def test_forged_settings_are_put_right(self, models: Models, name: str, api: Api) -> None:
         models.create(name)
         models.wait_serving(name)

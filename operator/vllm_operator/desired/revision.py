@@ -102,7 +102,7 @@ class Revision:
                 **{key: settings[key] for key in _SETTINGS if key != "probe"},
                 probe=ProbeSettings(**known),
             )
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
+        except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
             name = obj.get("metadata", {}).get("name")
             raise RevisionUnreadable(f"ControllerRevision {name} holds no revision: {error!r}") from error
 

@@ -56,6 +56,19 @@ def forged(genuine: Object, number: int, **more: Any) -> Object:
     return obj
 
 
+def nameless(obj: Object) -> Object:
+    kept = ("namespace", "labels", "ownerReferences")
+    metadata = {"name": "opt-stranger", **{key: obj["metadata"][key] for key in kept}}
+    return {**obj, "metadata": metadata, "revision": 9}
+
+
+def deep(levels: int) -> Any:
+    value: Any = {}
+    for _ in range(levels):
+        value = {"a": value}
+    return value
+
+
 def converged() -> Cluster:
     cluster = Cluster(a_model())
     cluster.reconcile()
@@ -86,6 +99,9 @@ FORGERIES: Mapping[str, Callable[[Object], Sequence[Object]]] = {
         {**forged(genuine, 9), "metadata": genuine["metadata"]}
     ],
     "nothing but nonsense": lambda genuine: [{**genuine, "data": ["nonsense"]}],
+    "something without data": lambda genuine: [genuine, nameless({**genuine, "data": None})],
+    "something without annotations": lambda genuine: [genuine, nameless(genuine)],
+    "something very deep": lambda genuine: [genuine, nameless({**genuine, "data": deep(5000)})],
 }
 
 
@@ -97,7 +113,8 @@ def test_a_forged_revision_is_not_used_and_is_told(forgery: str) -> None:
     assert image(decision) == SETTINGS.runtime_image
     (warning,) = decision.warnings
     assert "is not used" in warning
-    assert any(str(obj["metadata"]["name"]) in warning for obj in FORGERIES[forgery](converged().stored[0]))
+    names = [str(obj["metadata"]["name"]) for obj in FORGERIES[forgery](converged().stored[0])]
+    assert names[-1] in warning
 
 
 @pytest.mark.parametrize("forgery", FORGERIES)
@@ -109,6 +126,16 @@ def test_a_forged_revision_is_not_used_either_while_the_spec_is_refused(forgery:
     assert decision.problems
     assert decision.warnings
     assert decision.revision is None or image(decision) == SETTINGS.runtime_image
+
+
+@pytest.mark.parametrize("forgery", FORGERIES)
+def test_a_forged_revision_that_an_older_operators_status_does_not_name_is_not_used(forgery: str) -> None:
+    (genuine,) = converged().stored
+    status = {"updateRevision": genuine["metadata"]["name"], "runtime": {"image": SETTINGS.runtime_image}}
+    model = a_model().with_status(status)
+    decision = decide(model.object(), FORGERIES[forgery](genuine), SETTINGS)
+    assert image(decision) == SETTINGS.runtime_image
+    assert len(decision.warnings) == 1
 
 
 def test_forged_settings_are_not_used() -> None:

@@ -141,6 +141,31 @@ def test_settings_come_from_a_file(tmp_path: Path) -> None:
     assert (result.exit_code, result.output) == (0, "1 VLLMModel in 1 document: 0 problems, 0 warnings\n")
 
 
+def test_a_file_says_what_a_spec_may_refer_to(tmp_path: Path) -> None:
+    text = HEADER + (
+        "metadata: {name: opt}\n"
+        "spec:\n"
+        "  source: {image: {reference: evil.example.com/weights:1}}\n"
+        "  cache: {persistentVolumeClaim: {claimName: secret-data}}\n"
+        "  gpus: {count: 1, resourceName: rdma/hca}\n"
+        "  runtime: {imagePullSecrets: [{name: database}]}\n"
+    )
+    settings = tmp_path / "settings.yaml"
+    settings.write_text(
+        "allowedClaims: [cache-*]\n"
+        "allowedSecrets: [pull-*]\n"
+        "allowedModelImages: [registry.example.com]\n"
+        "allowedGPUResources: [nvidia.com/gpu]\n"
+        "allowPickledWeights: true\n"
+    )
+    result = run("--settings", str(settings), "-", text=text)
+    assert result.exit_code == 1
+    for setting in ("allowedClaims", "allowedSecrets", "allowedModelImages", "allowedGPUResources"):
+        assert f"(`{setting}`)" in result.output
+    assert "error InvalidSpec" in result.output
+    assert len([line for line in result.output.splitlines() if ": error " in line]) == 4
+
+
 @pytest.mark.parametrize(
     ("settings", "part"),
     [("nope: 1", "'nope' is not a setting"), ("[1]", "must be a mapping"), ("a: [", "cannot be read"),
