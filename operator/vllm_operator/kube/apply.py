@@ -91,15 +91,18 @@ class Applier:
             return live
         if _cannot_change(desired, live):
             await self.prune(live)
-            answer = await self._create(desired, owner)
-        else:
-            try:
-                answer = await self._apply(desired, live)
-            except ApiError:
-                metrics.APPLIES.labels(kind, "failed").inc()
-                raise
-            metrics.APPLIES.labels(kind, "applied").inc()
-            _log.info("applied", object=describe(desired), because=path.lstrip("."))
+            return self._noted(desired, await self._create(desired, owner))
+        try:
+            answer = await self._apply(desired, live)
+        except ApiError:
+            metrics.APPLIES.labels(kind, "failed").inc()
+            raise
+        metrics.APPLIES.labels(kind, "applied").inc()
+        _log.info("applied", object=describe(desired), because=path.lstrip("."))
+        return self._noted(desired, answer)
+
+    def _noted(self, desired: Object, answer: Object) -> Object:
+        """The answer; what a webhook has made of our wish is remembered."""
         if difference(desired, answer, FIELD_MANAGER) is not None:
             self._answers[_key(desired)] = (_digest(desired), _digest(answer))
         return answer
