@@ -18,7 +18,7 @@ from vllm_operator.api.meta import API_VERSION, KIND, STATUS_FIELD_MANAGER
 from vllm_operator.api.spec import VLLMModelSpec
 from vllm_operator.api.v1alpha1 import ModelIdentity, SpecInvalid, parse_model
 from vllm_operator.desired import policy, state
-from vllm_operator.desired.revision import Revision, SpecRejected, accept, newest
+from vllm_operator.desired.revision import ProbeSettings, Revision, SpecRejected, accept, newest
 from vllm_operator.kube.apply import Applier, BeingReplaced, NameTaken
 from vllm_operator.kube.client import ApiError, KubeClient
 from vllm_operator.kube.drift import difference
@@ -69,6 +69,7 @@ class _Decision:
     spec: VLLMModelSpec | None
     problems: tuple[Problem, ...]
     warnings: tuple[str, ...] = ()
+    bug: Bug | None = None
 
 
 @dataclass(slots=True)
@@ -103,9 +104,9 @@ class Reconciler:
         inputs = self._inputs(key, identity, decision, observed)
 
         # 3 build the desired children, 4 apply each of them, 5 prune what is ours and no longer wanted
-        failure: ReconcileError | None = None
+        failure: ReconcileError | None = decision.bug
         if decision.revision is not None and not (identity.paused or identity.deletion_timestamp):
-            failure = await self._act(key, model, inputs, decision)
+            failure = await self._act(key, model, inputs, decision) or decision.bug
 
         # 6 compute the status, 7 apply it if it differs: also when a step above failed
         inputs = replace(
@@ -161,9 +162,10 @@ class Reconciler:
         """Why the children are not what they should be, once that has been so for longer than a period."""
         now = self.clock()
         since = self.failures.note(key, failure, now)
-        if failure is None or since is None or failure.problems or decision.revision is None:
+        if failure is None or since is None or failure.problems:
             return ""
-        period = timedelta(seconds=decision.revision.probe.period_seconds)
+        probe = decision.revision.probe if decision.revision else ProbeSettings()
+        period = timedelta(seconds=probe.period_seconds)
         lasts = now - since > period and now - self.leading_since > 2 * period
         return str(failure) if lasts else ""
 
@@ -223,6 +225,8 @@ class Reconciler:
             revision = accept(parsed, self.settings, current=current)
         except SpecRejected as error:
             return _Decision(current, current, number, parsed.spec, tuple(error.problems))
+        except Exception as error:
+            return _Decision(current, current, number, parsed.spec, (), bug=Bug(error))
         if current is None or revision.hash != current.hash:
             number += 1
         said = tuple(policy.warnings(parsed, self.settings, image=revision.image))

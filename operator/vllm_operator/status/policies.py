@@ -175,6 +175,10 @@ def pods_refused(facts: Facts) -> Finding | None:
     if "exceeded quota" in excerpt and any(pod.serves for pod in facts.old):
         text = message(Reason.WAITING_FOR_QUOTA, excerpt=excerpt)
         return Finding("Unknown", Reason.WAITING_FOR_QUOTA, text)
+    if "exceeded quota" in excerpt and facts.ending:
+        # A pod counts until it is gone.
+        text = message(Reason.WAITING_FOR_OLD_PODS, excerpt=f"{excerpt}; {_ending(facts)}")
+        return Finding("Unknown", Reason.WAITING_FOR_OLD_PODS, text)
     return Finding("False", Reason.ADMISSION_REJECTED, message(Reason.ADMISSION_REJECTED, excerpt=excerpt))
 
 
@@ -267,9 +271,13 @@ def old_pods_left(facts: Facts) -> Finding | None:
     return Finding("Unknown", Reason.ROLLING_OUT, message(Reason.ROLLING_OUT)) if facts.old else None
 
 
+def _ending(facts: Facts) -> str:
+    return "; ".join(f"pod {pod.name} is {pod.text}" for pod in facts.ending[:_MAX_NAMED])
+
+
 def _under_way(facts: Facts, reason: Reason) -> Finding:
     """Nothing is wrong, it is not done: with old pods about, this is a rolling update."""
-    ending = "; ".join(f"pod {pod.name} is {pod.text}" for pod in facts.ending[:_MAX_NAMED])
+    ending = _ending(facts)
     if facts.overdue:
         late = next((pod.name for pod in facts.updated if not pod.ready), "")
         excerpt = one_line("; ".join(part for part in (facts.inputs.warning, ending) if part))
@@ -281,6 +289,13 @@ def _under_way(facts: Facts, reason: Reason) -> Finding:
 
 REPOSITORY: Final[tuple[Check, ...]] = (deleting, spec_refused, blocked, reconcile_failed, not_rendered_yet)
 PODS: Final[tuple[Check, ...]] = (
-    scaled_to_zero, waiting_for_gpu, waiting_for_old_pods, pod_cannot_run, pods_refused, paused, pods_to_come
-)  # fmt: skip
+    deleting,
+    scaled_to_zero,
+    waiting_for_gpu,
+    waiting_for_old_pods,
+    pod_cannot_run,
+    pods_refused,
+    paused,
+    pods_to_come,
+)
 SERVING: Final[tuple[Check, ...]] = (probe_failing, verdict_stale, model_loading, old_pods_left)

@@ -200,6 +200,15 @@ def test_a_quota_that_refuses_only_the_surge_pod() -> None:
     assert "Recreate" in message
 
 
+def test_a_quota_that_the_ending_pod_still_counts_in() -> None:
+    failure = {"type": "ReplicaFailure", "status": "True", "message": "exceeded quota: gpus"}
+    cluster = wrong(crashed).applied(MODEL.accepted(), conditions=[failure])
+    found = status_of(MODEL, replace(cluster, pods=(cluster.pods[0].terminating(),)))
+    assert said(found)["Ready"] == "Unknown/WaitingForOldPods"
+    message = condition(found, "Ready")["message"]  # type: ignore[index]
+    assert "exceeded quota: gpus; pod old-0 is Terminating since" in message
+
+
 def test_lost_readiness_comes_of_age() -> None:
     inputs = StatusInputs(MODEL.identity(), (), MODEL.accepted(), wrong(just_lost).observed())
     facts = read(inputs, NOW)
