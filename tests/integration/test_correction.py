@@ -76,7 +76,8 @@ def test_a_correction_of_what_never_served_gets_the_gpu(
     models.create(one, engineArgs={"max_model_len": 100000}, **_ONE)
     wait_for("the wrong pod runs", lambda: [pod for pod in models.pods(one) if pod["spec"].get("nodeName")])
     wait_for(
-        "and has been seen", lambda: models.condition(one)["reason"] in ("KVCacheTooSmall", "LoadingModel")
+        "and has been seen",
+        lambda: models.condition(one).get("reason") in ("KVCacheTooSmall", "LoadingModel"),
     )
     models.edit(one, engineArgs={"max_model_len": 512})
     models.wait_serving(one, seconds=40)

@@ -16,13 +16,15 @@ from operatorkit.waiting import stays, wait_for
 from tritonstandin import TritonStandIn
 
 _COUNT = 20
+#: As the chart ships them.
+_LEASE = {"LEASE_DURATION_SECONDS": "15", "LEASE_RENEW_DEADLINE_SECONDS": "10"}
 _NAMES = [f"model-{number:02}" for number in range(_COUNT)]
 
 
 @pytest.fixture(scope="module")
 def first(start_operator: StartOperator, models: Models) -> OperatorProcess:
     """It leads, and all models serve."""
-    operator = start_operator()
+    operator = start_operator(POD_NAME="first", **_LEASE)
     for name in _NAMES:
         models.create(name, probe={"periodSeconds": 5, "timeoutSeconds": 5, "failureThreshold": 3})
     for name in _NAMES:
@@ -48,7 +50,7 @@ def written(control_plane: ControlPlane, release: Release) -> Iterator[Callable[
 
 def _probes(operator: OperatorProcess) -> float:
     lines = operator.get("/metrics")[1].splitlines()
-    return sum(float(line.split()[-1]) for line in lines if line.startswith("vllm_operator_probes_total"))
+    return sum(float(line.split()[-1]) for line in lines if line.startswith("vllm_operator_probe_total"))
 
 
 def _all_judged(operator: OperatorProcess) -> None:
@@ -61,7 +63,7 @@ def test_no_written_status_leaves_true_when_the_leader_is_killed(
     uids = {name: models.get(name)["status"]["servingPods"] for name in _NAMES}
     assert all(len(found) == 1 for found in uids.values())
     first.kill()
-    second = start_operator()
+    second = start_operator(POD_NAME="second", **_LEASE)
     _all_judged(second)
     stays("all is well after the probes, too", lambda: written() == [], 3)
     assert {name: models.get(name)["status"]["servingPods"] for name in _NAMES} == uids
@@ -78,21 +80,22 @@ def test_nor_at_the_first_start_after_a_version_that_did_not_list_them(
     for name in _NAMES:
         api.merge("vllmmodels", models.namespace, name, {"status": {"servingPods": None}}, "status")
         assert "servingPods" not in models.get(name)["status"]
-    third = start_operator()
+    third = start_operator(POD_NAME="third", **_LEASE)
     _all_judged(third)
     wait_for("they are listed", lambda: all(models.get(name)["status"].get("servingPods") for name in _NAMES))
     assert written() == []
+    assert third.terminate() == 0
 
 
 def test_a_hanging_pod_is_seen_by_the_next_leader_and_by_evidence(
     start_operator: StartOperator, models: Models, name: str, kubelet: Kubelet, triton: TritonStandIn
 ) -> None:
     kubelet.behave(models.namespace, name, ready(triton.address))
-    operator = start_operator()
+    operator = start_operator(POD_NAME="fourth", **_LEASE)
     models.create(name)
     models.wait_serving(name)
     operator.kill()
     triton.behaviour = "hang"
-    start_operator()
+    start_operator(POD_NAME="fifth", **_LEASE)
     models.wait_condition(name, "Available", "False", "ProbeTimeout", seconds=40)
     assert models.get(name)["status"]["servingPods"] == []

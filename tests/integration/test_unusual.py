@@ -77,7 +77,7 @@ def test_a_model_that_a_finalizer_holds_is_not_called_ready_without_pods(
     hold: dict[str, Any] = {"metadata": {"finalizers": ["example.com/hold"]}}
     api.merge("vllmmodels", models.namespace, name, hold)
     api.delete("vllmmodels", models.namespace, name)
-    stays("its pods serve, and it says so", lambda: models.condition(name).get("status") == "True", 2)
+    stays("its pods serve, and it says so", lambda: bool(_condition(models, name, "Ready", "Serving")), 2)
     api.delete("deployments", models.namespace, name)
     found = wait_for("it says that it goes", lambda: _condition(models, name, "Ready", "Deleting"))
     assert found["status"] == "False"
@@ -124,6 +124,8 @@ def test_a_deployment_that_cannot_be_changed_is_not_the_specs_fault(
     }  # fmt: skip
     container = {"name": "triton", "image": "registry.example/x", "securityContext": security}
     api.create("deployments", {
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
         "metadata": {"name": name, "namespace": models.namespace, "ownerReferences": [owner]},
         "spec": {
             "replicas": 0,
