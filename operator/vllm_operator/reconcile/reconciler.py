@@ -106,7 +106,7 @@ class Reconciler:
         # 3 build the desired children, 4 apply each of them, 5 prune what is ours and no longer wanted
         failure: ReconcileError | None = decision.bug
         if decision.revision is not None and not (identity.paused or identity.deletion_timestamp):
-            failure = await self._act(key, model, inputs, decision) or decision.bug
+            failure = await self._act(model, inputs, decision.revision, decision.number) or failure
 
         # 6 compute the status, 7 apply it if it differs: also when a step above failed
         inputs = replace(
@@ -145,13 +145,12 @@ class Reconciler:
         )
 
     async def _act(
-        self, key: Key, model: Object, inputs: StatusInputs, decision: _Decision
+        self, model: Object, inputs: StatusInputs, revision: Revision, number: int
     ) -> ReconcileError | None:
         """Steps 3 to 5; what went wrong is returned, whatever it is."""
-        assert decision.revision is not None
         try:
-            await self._apply_children(model, inputs, decision.revision, decision.number)
-            await self._prune(key, inputs.identity, decision.revision)
+            await self._apply_children(model, inputs, revision, number)
+            await self._prune(inputs.identity, revision)
         except ReconcileError as error:
             return error
         except Exception as error:
@@ -288,8 +287,8 @@ class Reconciler:
                 self.store.discard(live)
             raise refused(wanted, live, error) from error
 
-    async def _prune(self, key: Key, identity: ModelIdentity, revision: Revision) -> None:
-        observed = self._observe(key, identity)
+    async def _prune(self, identity: ModelIdentity, revision: Revision) -> None:
+        observed = self._observe(Key(identity.namespace, identity.name), identity)
         history = self.settings.revision_history_limit
         for surplus in state.to_prune(identity, revision, observed, history_limit=history):
             try:
@@ -336,12 +335,7 @@ def _replicas(identity: ModelIdentity, observed: ObservedState) -> int:
 
 def _log_ready(identity: ModelIdentity, status: Mapping[str, Any]) -> None:
     """What a user sees change, once."""
-    before, now = _condition(identity.status, "Ready"), _condition(status, "Ready")
+    before, now = (fields.condition({"status": found}, "Ready") for found in (identity.status, status))
     if (before.get("status"), before.get("reason")) != (now.get("status"), now.get("reason")):
         model = f"{identity.namespace}/{identity.name}"
         _log.info("status", model=model, ready=now.get("status"), reason=now.get("reason"))
-
-
-def _condition(status: Mapping[str, Any], kind: str) -> Mapping[str, Any]:
-    found: Mapping[str, Any] = next((c for c in status.get("conditions") or () if c["type"] == kind), {})
-    return found
