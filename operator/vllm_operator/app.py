@@ -77,6 +77,7 @@ async def _operate(settings: Settings, lease: Lease, stop: asyncio.Event) -> Non
         probes=prober,
         settings=settings,
         leading_since=datetime.now(UTC),
+        inherited_until=lease.previous_renewal,
         events=EventPoster(client, lease.identity),
     )
     resync = Resync(client, store, queue.add, settings.namespaces, settings.resync_seconds)

@@ -32,7 +32,7 @@ def expected_model_rights() -> set[Right]:
         for group, kind in (("apps", "replicasets"), ("", "pods"))
         for verb in ("list", "watch")
     }
-    wanted |= {("events.k8s.io", "events", "create")}
+    wanted |= {("events.k8s.io", "events", verb) for verb in ("create", "list")}
     return wanted
 
 

@@ -86,6 +86,8 @@ class Kubelet:
         self._node = node
         self._behaviours: dict[tuple[str, str], Status] = {}
         self._done: dict[str, Status] = {}
+        self.holding: set[tuple[str, str]] = set()
+        """Namespace and name of models whose pods do not end when they are told to."""
         self._stop = threading.Event()
         self._threads = [
             threading.Thread(target=work, name="kubelet", daemon=True) for work in (self._run, self._beat)
@@ -129,10 +131,11 @@ class Kubelet:
     def _tend(self, pod: dict[str, Any]) -> None:
         metadata = pod["metadata"]
         namespace, name, uid = metadata["namespace"], metadata["name"], metadata["uid"]
-        if metadata.get("deletionTimestamp"):
-            self._api.delete("pods", namespace, name, gracePeriodSeconds=0, preconditions={"uid": uid})
-            return
         model = (metadata.get("labels") or {}).get(MODEL_LABEL, "")
+        if metadata.get("deletionTimestamp"):
+            if (namespace, model) not in self.holding:
+                self._api.delete("pods", namespace, name, gracePeriodSeconds=0, preconditions={"uid": uid})
+            return
         wanted = self._behaviours.get((namespace, model), self._default)
         if self._done.get(uid) is not wanted:
             self._api.merge("pods", namespace, name, {"status": wanted(pod)}, "status")

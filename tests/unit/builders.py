@@ -172,6 +172,7 @@ class PodBuilder:
         }
         if self.deleted:
             metadata["deletionTimestamp"] = stamp(NOW)
+            metadata["deletionGracePeriodSeconds"] = 30
         status: dict[str, Any] = {
             "phase": self.phase,
             "conditions": list(self.conditions.values()),
@@ -179,7 +180,9 @@ class PodBuilder:
         }
         if self.container is not None:
             status["containerStatuses"] = [dict(self.container)]
-        return {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": {}, "status": status}
+        bound = self.conditions.get("PodScheduled", {}).get("status") == "True"
+        spec = {"nodeName": "node-1"} if bound else {}
+        return {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": spec, "status": status}
 
 
 @dataclass(frozen=True)
@@ -188,14 +191,18 @@ class ClusterBuilder:
 
     model: ModelBuilder
     deployment: Mapping[str, Any] | None = None
+    service: Mapping[str, Any] | None = None
+    config_maps: tuple[Mapping[str, Any], ...] = ()
+    controller_revisions: tuple[Mapping[str, Any], ...] = ()
     replica_sets: tuple[Mapping[str, Any], ...] = ()
     pods: tuple[PodBuilder, ...] = ()
     probes: Mapping[str, ProbeResult] = field(default_factory=dict)
 
     def applied(self, revision: Revision, **status: Any) -> Self:
-        """The Deployment has this revision, and the controller has made a ReplicaSet of it."""
+        """The children have this revision, and the controller has made a ReplicaSet of it."""
         model = self.model.parsed()
-        deployment = build(model.identity, revision, replicas=model.spec.replicas).deployment
+        children = build(model.identity, revision, replicas=model.spec.replicas)
+        deployment = children.deployment
         number = len(self.replica_sets) + 1
         replica_set = {
             "apiVersion": "apps/v1",
@@ -209,7 +216,12 @@ class ClusterBuilder:
             "spec": {"template": deployment["spec"]["template"]},
         }
         return replace(
-            self, deployment={**deployment, "status": status}, replica_sets=(*self.replica_sets, replica_set)
+            self,
+            deployment={**deployment, "status": status},
+            service=children.service,
+            config_maps=(*self.config_maps, children.config_map),
+            controller_revisions=(*self.controller_revisions, revision.to_object(model.identity, number)),
+            replica_sets=(*self.replica_sets, replica_set),
         )
 
     @staticmethod
@@ -237,6 +249,9 @@ class ClusterBuilder:
     def observed(self) -> ObservedState:
         return ObservedState(
             deployment=self.deployment,
+            service=self.service,
+            config_maps=self.config_maps,
+            controller_revisions=self.controller_revisions,
             replica_sets=self.replica_sets,
             pods=tuple(pod.object() for pod in self.pods),
             probes=self.probes,

@@ -111,9 +111,10 @@ seccompProfile:
 - apiGroups: [""]
   resources: [pods]
   verbs: [list, watch]
+# Read only where a Deployment has made no progress for too long, for one pod at a time.
 - apiGroups: [events.k8s.io]
   resources: [events]
-  verbs: [create]
+  verbs: [create, list]
 {{- end -}}
 
 {{/* Namespaces that get the models' NetworkPolicy, as a JSON list. */}}

@@ -31,6 +31,11 @@ class Reason(StrEnum):
     WAITING_FOR_GPU = "WaitingForGPU"
     SCALED_TO_ZERO = "ScaledToZero"
     PAUSED = "Paused"
+    DELETING = "Deleting"
+    WAITING_FOR_OLD_PODS = "WaitingForOldPods"
+    WAITING_FOR_QUOTA = "WaitingForQuota"
+    PROGRESS_DEADLINE_EXCEEDED = "ProgressDeadlineExceeded"
+    RECONCILE_FAILED = "ReconcileFailed"
     # The spec
     INVALID_SPEC = "InvalidSpec"
     INVALID_ENGINE_ARGS = "InvalidEngineArgs"
@@ -42,6 +47,7 @@ class Reason(StrEnum):
     PROBE_TIMEOUT = "ProbeTimeout"
     PROBE_UNREACHABLE = "ProbeUnreachable"
     PROBE_PROTOCOL_ERROR = "ProbeProtocolError"
+    VERDICT_STALE = "VerdictStale"
     # What the pod refers to
     SECRET_NOT_FOUND = "SecretNotFound"  # noqa: S105 - a reason, not a secret
     PERSISTENT_VOLUME_CLAIM_NOT_FOUND = "PersistentVolumeClaimNotFound"
@@ -92,6 +98,8 @@ class Reason(StrEnum):
     PROBE_KILLED = "ProbeKilled"
     IMAGE_PULL_FAILED = "ImagePullFailed"
     UNSCHEDULABLE = "Unschedulable"
+    NODE_LOST = "NodeLost"
+    POD_STUCK_TERMINATING = "PodStuckTerminating"
     ADMISSION_REJECTED = "AdmissionRejected"
     CONTAINER_CRASHED = "ContainerCrashed"
 

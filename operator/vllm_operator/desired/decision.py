@@ -65,6 +65,14 @@ def decide(model: Object, stored: Iterable[Object], settings: Settings) -> Decis
     return Decision(revision, wanted, trusted, spec, problems, said)
 
 
+def as_it_is(model: Object, stored: Iterable[Object], settings: Settings) -> Decision:
+    """The last good revision, whatever the spec says: of a model that is being deleted, for example."""
+    identity = ModelIdentity.of(model)
+    trusted = anchor.trusted(stored, identity, settings)
+    wanted = _controller_revision(trusted.revision, identity, trusted) if trusted.revision else None
+    return Decision(trusted.revision, wanted, trusted, None, (), ())
+
+
 def _controller_revision(revision: Revision, identity: ModelIdentity, trusted: anchor.Trusted) -> Object:
     is_new = trusted.revision is None or revision.hash != trusted.revision.hash
     return anchor.to_object(revision, identity, trusted.number + is_new, trusted)

@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from vllm_operator.api.meta import API_VERSION, KIND, MANAGED_BY, MANAGED_BY_LABEL, MODEL_LABEL
 from vllm_operator.api.v1alpha1 import ModelIdentity
+from vllm_operator.observed import fields
 
 HASH_LENGTH: Final = 10
 
@@ -48,7 +49,7 @@ def metadata(identity: ModelIdentity, name: str) -> dict[str, Any]:
 
 def is_owned(child: Mapping[str, Any], identity: ModelIdentity) -> bool:
     """Whether the model is the child's controller."""
-    owners = child.get("metadata", {}).get("ownerReferences") or ()
+    owners = fields.items(child, "metadata", "ownerReferences")
     return any(owner.get("uid") == identity.uid and owner.get("controller") is True for owner in owners)
 
 

@@ -7,9 +7,9 @@ from typing import Any
 from vllm_operator.api.v1alpha1 import ModelIdentity
 from vllm_operator.desired.deployment import deployment
 from vllm_operator.desired.metadata import is_owned, metadata
-from vllm_operator.desired.pod import REPOSITORY_VOLUME
 from vllm_operator.desired.revision import Revision
 from vllm_operator.desired.service import service
+from vllm_operator.observed import fields
 from vllm_operator.observed.state import Object, ObservedState
 
 
@@ -27,8 +27,14 @@ class DesiredState:
         return (self.config_map, self.service, self.deployment)
 
 
-def build(identity: ModelIdentity, revision: Revision, *, replicas: int) -> DesiredState:
-    """The children that `revision` asks for, with `replicas` pods."""
+def build(
+    identity: ModelIdentity,
+    revision: Revision,
+    *,
+    replicas: int,
+    strategy: Mapping[str, Any] | None = None,
+) -> DesiredState:
+    """The children that `revision` asks for, with `replicas` pods, for now rolled by another `strategy`."""
     name = revision.name(identity.name)
     return DesiredState(
         config_map=_config_map(identity, name, revision.repository),
@@ -38,7 +44,7 @@ def build(identity: ModelIdentity, revision: Revision, *, replicas: int) -> Desi
             replicas=replicas,
             template=revision.pod_template,
             config_map=name,
-            rollout_strategy=revision.strategy,
+            rollout_strategy=revision.strategy if strategy is None else strategy,
             deadline_seconds=revision.progress_deadline_seconds,
         ),
     )
@@ -65,18 +71,18 @@ def to_prune(
     """
     needed = {revision.name(identity.name), *_referred(observed.replica_sets, observed.pods)}
     if observed.deployment is not None:
-        needed.update(_config_map_names(observed.deployment["spec"]["template"]))
+        needed.update(_config_map_names(fields.value(observed.deployment, "spec", "template", "spec")))
     history = sorted(
         (
             obj
             for obj in observed.controller_revisions
-            if is_owned(obj, identity) and _name(obj) not in needed
+            if is_owned(obj, identity) and fields.name(obj) not in needed
         ),
-        key=lambda obj: int(obj.get("revision", 0)),
+        key=lambda obj: fields.number(obj, "revision"),
         reverse=True,
     )
     config_maps = (
-        obj for obj in observed.config_maps if is_owned(obj, identity) and _name(obj) not in needed
+        obj for obj in observed.config_maps if is_owned(obj, identity) and fields.name(obj) not in needed
     )
     return (*config_maps, *history[history_limit:])
 
@@ -84,16 +90,12 @@ def to_prune(
 def _referred(replica_sets: Iterable[Object], pods: Iterable[Object]) -> set[str]:
     names: set[str] = set()
     for replica_set in replica_sets:
-        names |= _config_map_names(replica_set["spec"]["template"])
+        names |= _config_map_names(fields.value(replica_set, "spec", "template", "spec"))
     for pod in pods:
-        names |= _config_map_names(pod)
+        names |= _config_map_names(fields.value(pod, "spec"))
     return names
 
 
-def _config_map_names(template: Object) -> set[str]:
-    volumes = template.get("spec", {}).get("volumes") or ()
-    return {volume["configMap"]["name"] for volume in volumes if volume["name"] == REPOSITORY_VOLUME}
-
-
-def _name(obj: Object) -> str:
-    return str(obj["metadata"]["name"])
+def _config_map_names(pod_spec: Any) -> set[str]:
+    """All of them, whatever the volume is called: one too many kept does no harm."""
+    return {fields.text(volume, "configMap", "name") for volume in fields.items(pod_spec, "volumes")}

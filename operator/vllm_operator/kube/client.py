@@ -137,11 +137,16 @@ class KubeClient:
         return await self._call("GET", resource, namespace, name)
 
     async def list(
-        self, resource: Resource, namespace: str | None = None, *, label_selector: str = ""
+        self,
+        resource: Resource,
+        namespace: str | None = None,
+        *,
+        label_selector: str = "",
+        field_selector: str = "",
     ) -> tuple[list[dict[str, Any]], str]:
         """All objects, read in pages from one snapshot, and that snapshot's resourceVersion."""
         items: list[dict[str, Any]] = []
-        query: dict[str, str] = {"limit": str(_PAGE), "labelSelector": label_selector}
+        query = {"limit": str(_PAGE), "labelSelector": label_selector, "fieldSelector": field_selector}
         while True:
             page = await self._call("GET", resource, namespace, query=query)
             for item in page["items"]:

@@ -41,6 +41,9 @@ class Lease:
     renew_deadline_seconds: float
     retry_period_seconds: float
     end_process: Callable[[str], None] = _end_process
+    previous_renewal: datetime | None = None
+    """When the holder before this one last renewed it, by its clock and never later than now: until then its
+    watches and probes made progress. None: there was none, or it is not known."""
     _held: dict[str, Any] | None = None
     _renewed: float = 0.0
     _seen: tuple[Any, float] = field(default=(None, 0.0))
@@ -113,6 +116,8 @@ class Lease:
     async def _write(self, found: dict[str, Any] | None) -> bool:
         """Create or replace; False when another was quicker while this one does not hold it."""
         sent = _now()
+        if self._held is None:
+            self.previous_renewal = _renewal(found)
         lease = self._manifest(found)
         try:
             if found is None:
@@ -156,3 +161,11 @@ class Lease:
         if (found.get("spec") or {}).get("holderIdentity") != self.identity:
             self.end_process("another holder has the lease")
         self._held = found
+
+
+def _renewal(found: dict[str, Any] | None) -> datetime | None:
+    text = ((found or {}).get("spec") or {}).get("renewTime")
+    try:
+        return min(datetime.fromisoformat(str(text)), datetime.now(UTC))
+    except (ValueError, TypeError):
+        return None

@@ -1,4 +1,4 @@
-"""What may go wrong in a reconcile, sorted by who can cure it. Anything else that is raised is a bug."""
+"""What may go wrong in a reconcile, sorted by who can cure it."""
 
 from vllm_operator.api.conditions import Problem
 
@@ -25,3 +25,11 @@ class TransientError(ReconcileError):
     def __init__(self, message: str, *problems: Problem, throttled_seconds: float | None = None) -> None:
         super().__init__(message, *problems)
         self.throttled_seconds = throttled_seconds
+
+
+class Bug(ReconcileError):
+    """Nobody expected this: its cause is in the log, and nothing of it but its kind in the status."""
+
+    def __init__(self, cause: Exception) -> None:
+        super().__init__(f"an error in the operator itself ({type(cause).__name__})")
+        self.__cause__ = cause

@@ -4,32 +4,40 @@
 2 parse the spec, accept it as revision  6 compute the status
 3 build the desired children             7 if it differs: post its Events, apply it
 4 apply each of them
+
+What goes wrong in 3 to 5 is part of the status: 6 and 7 are done all the same.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
 from typing import Any, Protocol
 
 from vllm_operator.api.conditions import Problem, Reason
 from vllm_operator.api.meta import API_VERSION, KIND, STATUS_FIELD_MANAGER
 from vllm_operator.api.v1alpha1 import ModelIdentity
 from vllm_operator.desired import anchor, state
-from vllm_operator.desired.decision import Decision, decide
-from vllm_operator.desired.revision import Revision
+from vllm_operator.desired.decision import Decision, as_it_is, decide
+from vllm_operator.desired.revision import ProbeSettings, Revision
 from vllm_operator.kube.apply import Applier, BeingReplaced, NameTaken
 from vllm_operator.kube.client import ApiError, KubeClient
 from vllm_operator.kube.drift import difference
-from vllm_operator.kube.resources import VLLM_MODELS, describe
+from vllm_operator.kube.resources import EVENTS, VLLM_MODELS
+from vllm_operator.observed import fields
 from vllm_operator.observed.state import Object, ObservedState, ProbeResult
 from vllm_operator.observed.store import Key, ObservedStore
 from vllm_operator.observed.target import ProbeTarget
-from vllm_operator.reconcile.errors import ReconcileError, TerminalError, TransientError
+from vllm_operator.reconcile.errors import Bug, ReconcileError, TerminalError, TransientError
 from vllm_operator.reconcile.events import EventPoster
+from vllm_operator.reconcile.failures import Failures
+from vllm_operator.reconcile.refusals import name_conflict, refused, transient
 from vllm_operator.reconcile.targets import probe_targets
 from vllm_operator.reconcile.worker import Done, Gone, Outcome, RequeueAfter
 from vllm_operator.settings import Settings
+from vllm_operator.status import room, warning
 from vllm_operator.status.compute import StatusInputs, compute
+from vllm_operator.status.evidence import Probing
+from vllm_operator.status.facts import read
 from vllm_operator.telemetry import logs, metrics
 
 _log = logs.get("reconcile")
@@ -47,6 +55,9 @@ class Probes(Protocol):
     def results(self, key: Key) -> Mapping[str, ProbeResult]:
         """The standing verdicts by pod UID."""
 
+    def period_seconds(self, key: Key) -> float:
+        """How far apart the probes of one of its pods are now; 0 when none is probed."""
+
 
 @dataclass(slots=True)
 class Reconciler:
@@ -59,6 +70,10 @@ class Reconciler:
     settings: Settings
     leading_since: datetime
     events: EventPoster
+    inherited_until: datetime | None = None
+    """Until when the statuses that this operator found were kept true by the one before it."""
+    failures: Failures = field(default_factory=Failures)
+    _probing_since: dict[Key, dict[str, datetime]] = field(default_factory=dict)
     clock: Callable[[], datetime] = field(default=lambda: datetime.now(UTC))
 
     async def reconcile(self, key: Key) -> Outcome:
@@ -69,60 +84,104 @@ class Reconciler:
             self._forget(key)
             return Gone()
         identity = ModelIdentity.of(model)
-        if identity.deletion_timestamp:
-            self.probes.watch(key, ())
-            return Done()  # the children go with it: Kubernetes' garbage collection
 
         # 2 parse the spec, accept it as revision
         observed = self._observe(key, identity)
-        decision = decide(model, observed.controller_revisions, self.settings)
-        replicas = _replicas(identity, observed)
+        decision, bug = self._decide(model, observed)
+        inputs = self._inputs(key, identity, decision, observed)
 
-        failure: ReconcileError | None = None
-        if decision.revision is not None and not identity.paused:
-            try:
-                # 3 build the desired children, 4 apply each of them
-                await self._apply_children(model, identity, decision, replicas)
-                # 5 prune what is ours and no longer wanted
-                await self._prune(key, identity, decision.revision)
-            except ReconcileError as error:
-                failure = error
+        # 3 build the desired children, 4 apply each of them, 5 prune what is ours and no longer wanted
+        failure: ReconcileError | None = bug
+        if decision.revision is not None and not (identity.paused or identity.deletion_timestamp):
+            failure = await self._act(model, inputs, decision) or failure
 
         # 6 compute the status, 7 apply it if it differs: also when a step above failed
-        problems = decision.problems + (failure.problems if failure else ())
-        after = self._observe(key, identity)
-        inputs = StatusInputs(
-            identity=identity,
-            problems=problems,
-            revision=decision.revision,
-            observed=after,
-            spec=decision.spec,
-            replicas=replicas,
-            leading_since=self.leading_since,
-            warnings=decision.warnings,
+        observed = self._observe(key, identity)
+        inputs = replace(
+            inputs,
+            observed=observed,
             revisions=anchor.listing(
-                after.controller_revisions, decision.trusted, decision.controller_revision
+                observed.controller_revisions, decision.trusted, decision.controller_revision
             ),
+            problems=decision.problems + (failure.problems if failure else ()),
+            failure=self._lasting(key, failure, decision),
         )
+        inputs = replace(inputs, warning=await self._newest_warning(inputs))
         if not await self._report(model, inputs):
             return Gone()
-        targets = probe_targets(inputs.observed, decision.revision)
-        self.probes.watch(key, targets)
-        if isinstance(failure, TransientError):
+        self._probe(key, probe_targets(inputs.observed, decision.revision))
+        if isinstance(failure, TransientError | Bug):
             raise failure
-        if any(problem.reason is Reason.NAME_CONFLICT for problem in problems):
+        if any(problem.reason is Reason.NAME_CONFLICT for problem in inputs.problems):
             return RequeueAfter(_NAME_CONFLICT_SECONDS)
-        return self._when_standings_end(targets, inputs.observed)
+        return self._when_facts_change(inputs)
 
-    def _when_standings_end(self, targets: Sequence[ProbeTarget], observed: ObservedState) -> Outcome:
-        """A young leader keeps the last known standing of pods that it has not judged: not for ever."""
-        unjudged = [target for target in targets if target.pod_uid not in observed.probes]
-        if unjudged:
-            kept = max(target.period_seconds + target.timeout_seconds for target in unjudged)
-            remaining = kept - (self.clock() - self.leading_since).total_seconds()
-            if remaining > 0:
-                return RequeueAfter(remaining + 0.1)
-        return Done()
+    def _inputs(
+        self, key: Key, identity: ModelIdentity, decision: Decision, observed: ObservedState
+    ) -> StatusInputs:
+        return StatusInputs(
+            identity=identity,
+            problems=decision.problems,
+            revision=decision.revision,
+            stored=decision.trusted.revision,
+            observed=observed,
+            spec=decision.spec,
+            replicas=_replicas(identity, observed),
+            warnings=decision.warnings,
+            probing=Probing(
+                since=self._probing_since.get(key, {}),
+                inherited_until=self.inherited_until,
+                period_seconds=self.probes.period_seconds(key),
+            ),
+        )
+
+    async def _act(self, model: Object, inputs: StatusInputs, decision: Decision) -> ReconcileError | None:
+        """Steps 3 to 5; what went wrong is returned, whatever it is."""
+        assert decision.revision is not None
+        try:
+            await self._apply_children(model, inputs, decision)
+            await self._prune(inputs.identity, decision.revision)
+        except ReconcileError as error:
+            return error
+        except Exception as error:
+            return Bug(error)
+        return None
+
+    def _lasting(self, key: Key, failure: ReconcileError | None, decision: Decision) -> str:
+        """Why the children are not what they should be, once that has been so for longer than a period."""
+        now = self.clock()
+        since = self.failures.note(key, failure, now)
+        if failure is None or since is None or failure.problems:
+            return ""
+        probe = decision.revision.probe if decision.revision else ProbeSettings()
+        period = timedelta(seconds=probe.period_seconds)
+        lasts = now - since > period and now - self.leading_since > 2 * period
+        return str(failure) if lasts else ""
+
+    async def _newest_warning(self, inputs: StatusInputs) -> str:
+        """What a pod's Events say, asked for only where the Deployment's deadline is over."""
+        if not (uid := warning.pod_to_ask_about(read(inputs, self.clock()))):
+            return ""
+        selector = f"regarding.uid={uid},type=Warning"
+        try:
+            found, _ = await self.client.list(EVENTS, inputs.identity.namespace, field_selector=selector)
+        except ApiError as error:
+            _log.warning("the Events of a pod were not read", problem=str(error))
+            return ""
+        return warning.newest(found)
+
+    def _probe(self, key: Key, targets: Sequence[ProbeTarget]) -> None:
+        """Probe these pods from now on, and remember since when."""
+        self.probes.watch(key, targets)
+        since, now = self._probing_since.pop(key, {}), self.clock()
+        if targets:
+            self._probing_since[key] = {target.pod_uid: since.get(target.pod_uid, now) for target in targets}
+
+    def _when_facts_change(self, inputs: StatusInputs) -> Outcome:
+        """Evidence comes of age, and pods fail to end in time, without any event to tell."""
+        now = self.clock()
+        change = read(inputs, now).next_change
+        return RequeueAfter((change - now).total_seconds() + 0.1) if change else Done()
 
     async def _get_model(self, key: Key) -> Object | None:
         try:
@@ -130,10 +189,11 @@ class Reconciler:
         except ApiError as error:
             if error.not_found:
                 return None
-            raise _transient(error) from error
+            raise transient(error) from error
 
     def _forget(self, key: Key) -> None:
-        self.probes.watch(key, ())
+        self._probe(key, ())
+        self.failures.forget(key)
         self.applier.forget(key.namespace, key.name)
         self.events.forget(key)
         metrics.forget_model(key.namespace, key.name)
@@ -141,15 +201,27 @@ class Reconciler:
     def _observe(self, key: Key, identity: ModelIdentity) -> ObservedState:
         return self.store.observe(key, identity.uid, self.probes.results(key))
 
-    async def _apply_children(
-        self, model: Object, identity: ModelIdentity, decision: Decision, replicas: int
-    ) -> None:
+    def _decide(self, model: Object, observed: ObservedState) -> tuple[Decision, Bug | None]:
+        """What the spec comes to; a model that is being deleted, or not understood, stays as it is."""
+        stored = observed.controller_revisions
+        if ModelIdentity.of(model).deletion_timestamp:
+            return as_it_is(model, stored, self.settings), None
+        try:
+            return decide(model, stored, self.settings), None
+        except Exception as error:
+            return as_it_is(model, stored, self.settings), Bug(error)
+
+    async def _apply_children(self, model: Object, inputs: StatusInputs, decision: Decision) -> None:
         """The revision first: it is the memory from which all the rest can be repaired."""
-        assert decision.revision is not None
+        revision = decision.revision
+        assert revision is not None
         assert decision.controller_revision is not None
+        identity, replicas = inputs.identity, _replicas(inputs.identity, inputs.observed)
+        in_haste = revision.strategy["type"] != "Recreate" and room.is_needed(read(inputs, self.clock()))
+        strategy = room.STRATEGY if in_haste else None
         desired = (
             decision.controller_revision,
-            *state.build(identity, decision.revision, replicas=replicas).objects,
+            *state.build(identity, revision, replicas=replicas, strategy=strategy).objects,
         )
         live, conflicts = await self._look(desired, model)
         if conflicts and not any(live.values()):
@@ -175,11 +247,11 @@ class Reconciler:
                 else:
                     self.applier.check(known, model)
             except NameTaken as error:
-                conflicts.append(_name_conflict(error))
+                conflicts.append(name_conflict(error))
             except BeingReplaced as error:
                 raise TransientError(str(error)) from error
             except ApiError as error:
-                raise _transient(error) from error
+                raise transient(error) from error
             else:
                 live[wanted["kind"]] = known
         return live, tuple(conflicts)
@@ -188,22 +260,22 @@ class Reconciler:
         try:
             self.store.put(await self.applier.bring(wanted, live, model))
         except NameTaken as error:
-            raise TerminalError(str(error), _name_conflict(error)) from error
+            raise TerminalError(str(error), name_conflict(error)) from error
         except BeingReplaced as error:
             raise TransientError(str(error)) from error
         except ApiError as error:
             if error.status in (404, 409) and live is not None:
                 self.store.discard(live)
-            raise _refused(wanted, error) from error
+            raise refused(wanted, live, error) from error
 
-    async def _prune(self, key: Key, identity: ModelIdentity, revision: Revision) -> None:
-        observed = self._observe(key, identity)
+    async def _prune(self, identity: ModelIdentity, revision: Revision) -> None:
+        observed = self._observe(Key(identity.namespace, identity.name), identity)
         history = self.settings.revision_history_limit
         for surplus in state.to_prune(identity, revision, observed, history_limit=history):
             try:
                 await self.applier.prune(surplus)
             except ApiError as error:
-                raise _transient(error) from error
+                raise transient(error) from error
             self.store.discard(surplus)
 
     async def _report(self, model: Object, inputs: StatusInputs) -> bool:
@@ -229,7 +301,7 @@ class Reconciler:
             except ApiError as error:
                 if error.not_found:
                     return False
-                raise _transient(error) from error
+                raise transient(error) from error
             self.store.put(answer)
             _log_ready(identity, status)
         return True
@@ -239,40 +311,12 @@ def _replicas(identity: ModelIdentity, observed: ObservedState) -> int:
     """The spec's; where it does not say a usable number, what is there stays."""
     if identity.replicas is not None:
         return identity.replicas
-    if observed.deployment is not None:
-        return int(observed.deployment["spec"]["replicas"])
-    return 1
+    return fields.number(observed.deployment, "spec", "replicas", default=1)
 
 
 def _log_ready(identity: ModelIdentity, status: Mapping[str, Any]) -> None:
     """What a user sees change, once."""
-    before, now = _condition(identity.status, "Ready"), _condition(status, "Ready")
+    before, now = (fields.condition({"status": found}, "Ready") for found in (identity.status, status))
     if (before.get("status"), before.get("reason")) != (now.get("status"), now.get("reason")):
         model = f"{identity.namespace}/{identity.name}"
         _log.info("status", model=model, ready=now.get("status"), reason=now.get("reason"))
-
-
-def _condition(status: Mapping[str, Any], kind: str) -> Mapping[str, Any]:
-    found: Mapping[str, Any] = next((c for c in status.get("conditions") or () if c["type"] == kind), {})
-    return found
-
-
-def _name_conflict(error: NameTaken) -> Problem:
-    message = f"{describe(error.live)} exists and does not belong to this VLLMModel; it is left as it is"
-    return Problem(Reason.NAME_CONFLICT, message, stalled=False)
-
-
-def _transient(error: ApiError) -> TransientError:
-    return TransientError(str(error), throttled_seconds=error.throttled_seconds)
-
-
-def _refused(wanted: Object, error: ApiError) -> ReconcileError:
-    """Why a child could not be written: the spec's fault, the cluster's policy, or bad luck."""
-    what = f"{describe(wanted)} was refused by the API server: {error.message}"
-    if error.namespace_terminating:
-        return TerminalError(what)
-    if error.invalid:
-        return TerminalError(what, Problem(Reason.INVALID_SPEC, what, stalled=True))
-    if error.status == 403:
-        return TransientError(what, Problem(Reason.ADMISSION_REJECTED, what, stalled=False))
-    return _transient(error)

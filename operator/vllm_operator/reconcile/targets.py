@@ -1,8 +1,10 @@
 """Which pods of a model are probed, and how."""
 
 from vllm_operator.desired.revision import Revision
+from vllm_operator.observed import fields
 from vllm_operator.observed.state import Object, ObservedState
 from vllm_operator.observed.target import ProbeTarget
+from vllm_operator.status import pods
 
 
 def probe_targets(observed: ObservedState, revision: Revision | None) -> tuple[ProbeTarget, ...]:
@@ -31,9 +33,6 @@ def probe_targets(observed: ObservedState, revision: Revision | None) -> tuple[P
 
 
 def _is_ready(pod: Object) -> bool:
-    status = pod.get("status") or {}
-    ready = any(
-        condition["type"] == "Ready" and condition["status"] == "True"
-        for condition in status.get("conditions") or ()
-    )
-    return ready and bool(status.get("podIP")) and not pod["metadata"].get("deletionTimestamp")
+    """Also false where it does not say who and where it is: others may have written it."""
+    named = fields.name(pod) and fields.text(pod, "metadata", "uid") and fields.text(pod, "status", "podIP")
+    return bool(named) and pods.is_ready(pod) and not pods.is_terminating(pod)

@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from vllm_operator.observed.store import Key
-from vllm_operator.reconcile.errors import TransientError
+from vllm_operator.reconcile.errors import Bug, TransientError
 from vllm_operator.reconcile.workqueue import WorkQueue
 from vllm_operator.telemetry import logs, metrics
 
@@ -46,6 +46,10 @@ async def work(
         except TransientError as error:
             delay = queue.retry(key, throttled=error.throttled_seconds)
             log.warning("retry", problem=str(error), next_in_seconds=round(delay, 1))
+        except Bug as error:
+            result = "bug"
+            delay = queue.retry(key)
+            log.error("retry", problem=str(error), next_in_seconds=round(delay, 1))
         except Exception:
             result = "bug"
             delay = queue.retry(key)

@@ -6,8 +6,10 @@ from typing import Any, Final
 
 from vllm_operator.api.conditions import ConditionType, Reason
 from vllm_operator.api.meta import GRPC_PORT, HTTP_PORT, METRICS_PORT, MODEL_LABEL
+from vllm_operator.observed import fields
 from vllm_operator.status import policies
-from vllm_operator.status.facts import Facts, StatusInputs, read
+from vllm_operator.status.available import available, zero
+from vllm_operator.status.facts import Facts, RevisionView, StatusInputs, read
 from vllm_operator.status.policies import Finding
 from vllm_operator.status.remedies import message
 
@@ -29,17 +31,20 @@ def compute(inputs: StatusInputs, now: datetime) -> dict[str, Any]:
         "updatedReplicas": len(facts.updated),
         "selector": f"{MODEL_LABEL}={identity.name}",
         "replicaSummary": f"{serving}/{wanted}",
-        "endpoints": _endpoints(identity.name, identity.namespace),
+        # Also when it is empty: a status without it is one of a version that did not know it.
+        "servingPods": sorted(pod.uid for pod in facts.serving),
     }
-    current = facts.update_revision if facts.rolled_out else str(previous.get("currentRevision") or "")
+    if inputs.observed.service is not None:
+        status["endpoints"] = _endpoints(identity.name, identity.namespace)
+    current = _current_revision(facts)
     if current:
         status["currentRevision"] = current
-    if inputs.revision is not None:
+    if (revision := _recorded(facts)) is not None:
         status |= {
-            "updateRevision": facts.update_revision,
-            "model": inputs.revision.model_text,
-            "gpusPerReplica": inputs.revision.gpus_per_replica,
-            "runtime": _runtime(facts),
+            "updateRevision": revision.name(identity.name),
+            "model": revision.model_text,
+            "gpusPerReplica": revision.gpus_per_replica,
+            "runtime": _runtime(facts, revision),
         }
         if commits := _model_revisions(facts):
             status["modelRevisions"] = commits
@@ -54,6 +59,24 @@ def compute(inputs: StatusInputs, now: datetime) -> dict[str, Any]:
     return status
 
 
+def _recorded(facts: Facts) -> RevisionView | None:
+    """The revision that pods are made from: one that exists, not one that would be made."""
+    inputs = facts.inputs
+    names = {fields.name(found) for found in inputs.observed.controller_revisions}
+    for revision in (inputs.revision, inputs.stored):
+        if revision is not None and revision.name(inputs.identity.name) in names:
+            return revision
+    return None
+
+
+def _current_revision(facts: Facts) -> str:
+    """Name of the one that was last rolled out in full, as long as it exists."""
+    before = fields.text(facts.inputs.identity.status, "currentRevision")
+    name = facts.update_revision if facts.rolled_out else before
+    names = {fields.name(found) for found in facts.inputs.observed.controller_revisions}
+    return name if name in names else ""
+
+
 def _findings(facts: Facts, current_revision: str) -> dict[ConditionType, Finding]:
     """All conditions, in the order in which they are shown."""
     repository = policies.first(policies.REPOSITORY, facts)
@@ -64,7 +87,7 @@ def _findings(facts: Facts, current_revision: str) -> dict[ConditionType, Findin
     ready = repository or pods or model or served
     # Old children may be down for another cause than the one that keeps the new spec from being acted on.
     down = (pods or model or ready) if facts.applied else ready
-    found = {ConditionType.READY: ready, ConditionType.AVAILABLE: _available(facts, down)}
+    found = {ConditionType.READY: ready, ConditionType.AVAILABLE: available(facts, down)}
     if _is_reconciling(facts, ready, current_revision):
         found[ConditionType.RECONCILING] = Finding("True", ready.reason, ready.message)
     if ready.stalled:
@@ -73,27 +96,15 @@ def _findings(facts: Facts, current_revision: str) -> dict[ConditionType, Findin
     return found | {
         ConditionType.REPOSITORY_READY: repository or rendered,
         ConditionType.PODS_READY: pods or Finding("True", done, "All pods run."),
-        ConditionType.MODEL_SERVING: _zero(facts) or model or served,
+        ConditionType.MODEL_SERVING: zero(facts) or model or served,
     }
-
-
-def _available(facts: Facts, otherwise: Finding) -> Finding:
-    if facts.serving:
-        return Finding("True", Reason.SERVING, message(Reason.SERVING))
-    found = policies.unreachable(facts) or _zero(facts)
-    return found or Finding("False", otherwise.reason, otherwise.message)
-
-
-def _zero(facts: Facts) -> Finding | None:
-    """Zero replicas are as asked for, and serve nothing."""
-    if facts.wanted == 0:
-        return Finding("False", Reason.SCALED_TO_ZERO, message(Reason.SCALED_TO_ZERO))
-    return None
 
 
 def _is_reconciling(facts: Facts, ready: Finding, current_revision: str) -> bool:
     """Work towards a revision that was never rolled out in full; a change of replicas alone is none."""
     if ready.stalled or ready.status == "True" or facts.paused or (facts.wanted == 0 and facts.applied):
+        return False
+    if facts.inputs.identity.deletion_timestamp:
         return False
     return not current_revision or current_revision != facts.update_revision
 
@@ -107,9 +118,9 @@ def _condition(
     kind: ConditionType, found: Finding, generation: int, previous: Mapping[str, Any], now: datetime
 ) -> dict[str, Any]:
     before: Mapping[str, Any] = next(
-        (old for old in previous.get("conditions") or () if old.get("type") == kind.value), {}
+        (old for old in fields.items(previous, "conditions") if old.get("type") == kind.value), {}
     )
-    kept = before.get("lastTransitionTime") if before.get("status") == found.status else None
+    kept = fields.text(before, "lastTransitionTime") if before.get("status") == found.status else ""
     return {
         "type": kind.value,
         "status": found.status,
@@ -129,15 +140,15 @@ def _endpoints(name: str, namespace: str) -> dict[str, str]:
     }
 
 
-def _runtime(facts: Facts) -> dict[str, str]:
+def _runtime(facts: Facts, revision: RevisionView) -> dict[str, str]:
     """The image, and the versions that its pods report; kept while no pod says anything."""
-    image = facts.inputs.revision.image if facts.inputs.revision else ""
-    before = facts.inputs.identity.status.get("runtime") or {}
+    image = revision.image
+    before = fields.mapping(facts.inputs.identity.status, "runtime")
     known = before if before.get("image") == image else {}
     found = {"image": image}
     for part in ("triton", "vllm"):
         said = sorted({getattr(pod.probe.backend, part) for pod in facts.updated if pod.probe} - {""})
-        if value := ", ".join(said) or known.get(part):
+        if value := ", ".join(said) or fields.text(known, part):
             found[part] = value
     return found
 
@@ -148,13 +159,13 @@ def _model_revisions(facts: Facts) -> list[str]:
     if said:
         return sorted(said)[:_MAX_MODEL_REVISIONS]
     previous = facts.inputs.identity.status
-    return list(previous.get("modelRevisions") or ()) if facts.updating and facts.wanted else []
+    return list(fields.texts(previous, "modelRevisions")) if facts.updating and facts.wanted else []
 
 
 def _failing_pods(facts: Facts) -> list[dict[str, str]]:
-    failing: list[dict[str, str]] = []
-    for pod in facts.pods:
-        held = (pod.cause.reason, pod.cause.excerpt) if pod.cause else policies.probe_reason(pod)
-        if held is not None:
-            failing.append({"name": pod.name, "reason": held[0].value, "message": held[1]})
-    return failing[:MAX_FAILING_PODS]
+    failing = {pod.name: held for pod in facts.pods if (held := policies.held_against(pod)) is not None}
+    failing |= {pod.name: policies.stuck(pod) for pod in facts.ending if pod.stuck}
+    return [
+        {"name": name, "reason": reason.value, "message": message}
+        for name, (reason, message) in sorted(failing.items())[:MAX_FAILING_PODS]
+    ]

@@ -44,7 +44,7 @@ def _from_spec(facts: Facts) -> Iterator[_Subject]:
 
 def _from_pods(facts: Facts) -> Iterator[_Subject]:
     for pod in facts.pods:
-        held = (pod.cause.reason, pod.cause.excerpt) if pod.cause else policies.probe_reason(pod)
+        held = policies.held_against(pod)
         if held is None:
             continue
         reason, excerpt = held
@@ -53,6 +53,10 @@ def _from_pods(facts: Facts) -> Iterator[_Subject]:
             reason = Reason.WAITING_FOR_GPU
         note = message(reason, pod=pod.name, excerpt=excerpt, remedy=remedy)
         yield _Subject("Warning", reason, note, f"pod {pod.uid}", (pod.name, pod.uid))
+    for ending in (pod for pod in facts.ending if pod.stuck):
+        reason, excerpt = policies.stuck(ending)
+        note = message(reason, pod=ending.name, excerpt=excerpt)
+        yield _Subject("Warning", reason, note, f"pod {ending.uid}", (ending.name, ending.uid))
 
 
 def _from_revision(facts: Facts) -> Iterator[_Subject]:
@@ -63,7 +67,8 @@ def _from_revision(facts: Facts) -> Iterator[_Subject]:
 
 def _event(subject: _Subject, inputs: StatusInputs, now: datetime, reporter: str) -> dict[str, Any]:
     identity = inputs.identity
-    key = hashlib.sha256(f"{identity.uid}/{subject.about}/{subject.reason}".encode()).hexdigest()[:16]
+    about = f"{identity.uid}/{subject.about}/{subject.reason}"
+    key = hashlib.sha256(about.encode(errors="replace")).hexdigest()[:16]
     event: dict[str, Any] = {
         "apiVersion": "events.k8s.io/v1",
         "kind": "Event",

@@ -1,27 +1,36 @@
-"""What is true of a model's children now, read once from what was observed, for the checks to look at."""
+"""What is true of a model's children now, read once from what was observed, for the checks to look at.
+
+Total: whatever others have written into these objects, reading them raises nothing.
+"""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from enum import Enum, auto
-from typing import Any, Protocol
+from typing import Final, Protocol
 
 from vllm_operator.api.conditions import Problem
 from vllm_operator.api.spec import VLLMModelSpec
 from vllm_operator.api.v1alpha1 import ModelIdentity
-from vllm_operator.observed.state import Object, ObservedState, ProbeResult, ProbeVerdict
+from vllm_operator.observed import fields
+from vllm_operator.observed.state import Object, ObservedState, ProbeResult
 from vllm_operator.status import pods
+from vllm_operator.status.evidence import Evidence, Probing, Standing, gather
 
-_REVISION_ANNOTATION = "deployment.kubernetes.io/revision"
-_TEMPLATE_HASH_LABEL = "pod-template-hash"
-_REPOSITORY_VOLUME = "repository"
+_REVISION_ANNOTATION: Final = "deployment.kubernetes.io/revision"
+_TEMPLATE_HASH_LABEL: Final = "pod-template-hash"
+REPOSITORY_VOLUME: Final = "repository"
+#: The kubelet needs a moment after the grace period of a pod, and the news of it another.
+_STUCK_AFTER: Final = timedelta(seconds=30)
+#: Without a revision there is no probe; these only have to be some time.
+_DEFAULT_PERIOD_SECONDS: Final = 15
+_DEFAULT_THRESHOLD: Final = 3
 
 
 class _ProbeTimes(Protocol):
     @property
     def period_seconds(self) -> int: ...
     @property
-    def timeout_seconds(self) -> int: ...
+    def failure_threshold(self) -> int: ...
 
 
 class RevisionView(Protocol):
@@ -44,9 +53,10 @@ class RevisionView(Protocol):
 class StatusInputs:
     """All that a status is computed from.
 
-    `revision` is the one that children are applied from, or would be if the model were not paused. `replicas`
-    is what the Deployment is given (None: what the spec says). `leading_since` is when this operator began to
-    probe: for one probe period after it, pods not probed yet keep the standing of the previous status.
+    `revision` is the one that children are applied from, or would be if the model were not paused; `stored`
+    is the newest one that was there before. `replicas` is what the Deployment is given (None: what the spec
+    says). `failure` says why the children cannot be brought to what they should be, once that has lasted for
+    a while. `warning` quotes the newest Warning event of a pod that makes no progress.
     """
 
     identity: ModelIdentity
@@ -55,19 +65,13 @@ class StatusInputs:
     observed: ObservedState
     spec: VLLMModelSpec | None = None
     replicas: int | None = None
-    leading_since: datetime | None = None
     warnings: tuple[str, ...] = ()
+    probing: Probing = field(default_factory=Probing)
+    stored: RevisionView | None = None
+    failure: str = ""
+    warning: str = ""
     revisions: Sequence[Mapping[str, str]] = ()
     """The stored revisions that the operator wrote: name and sha256."""
-
-
-class Standing(Enum):
-    """What the probes make of a pod that the kubelet calls ready."""
-
-    SERVING = auto()
-    FAILING = auto()
-    UNREACHABLE = auto()
-    UNKNOWN = auto()
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,22 +80,42 @@ class PodFacts:
 
     name: str
     uid: str
+    node: str
     updated: bool
     """It is of the update revision and of the newest template."""
     ready: bool
-    lost: bool
-    """It was ready since its container started, and is no longer."""
+    lost_at: datetime | None
+    """When it lost the readiness that it had since its container started; None if it did not."""
     running: bool
     standing: Standing
     cause: pods.Cause | None
     probe: ProbeResult | None
     wants_gpu: bool
     """The scheduler finds no GPU for it."""
+    finds_no_room: bool
+    """The scheduler finds taken what another pod of the model may hold."""
 
     @property
     def serves(self) -> bool:
         """It answers inferences, and the Service sends it some."""
         return self.ready and self.standing is Standing.SERVING
+
+    @property
+    def loads(self) -> bool:
+        """Its container runs, and nothing is known to be wrong with it."""
+        return self.running and self.cause is None
+
+
+@dataclass(frozen=True, slots=True)
+class EndingPod:
+    """A pod that is being deleted: it may still hold a GPU or a claim."""
+
+    name: str
+    uid: str
+    text: str
+    """`Terminating since T on node N`."""
+    stuck: bool
+    """Its grace period is over, and it is still there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +123,7 @@ class Facts:
     """The inputs with everything that more than one check asks for."""
 
     inputs: StatusInputs
+    now: datetime
     wanted: int
     update_revision: str
     """Name of the revision, empty if there is none yet."""
@@ -111,6 +136,9 @@ class Facts:
     old: tuple[PodFacts, ...] = field(default=())
     failed: tuple[PodFacts, ...] = field(default=())
     """Pods of the update revision that the kubelet gave up, evicted ones for example."""
+    ending: tuple[EndingPod, ...] = field(default=())
+    next_change: datetime | None = None
+    """When these facts will be others without any event to tell."""
 
     @property
     def serving(self) -> tuple[PodFacts, ...]:
@@ -125,6 +153,23 @@ class Facts:
         return self.updating and not self.old and sum(pod.serves for pod in self.updated) >= self.wanted
 
     @property
+    def rendered(self) -> bool:
+        """The update revision's ConfigMap exists."""
+        return any(fields.name(found) == self.update_revision for found in self.inputs.observed.config_maps)
+
+    @property
+    def recreates(self) -> bool:
+        """The Deployment ends all old pods before it makes new ones."""
+        return fields.text(self.inputs.observed.deployment, "spec", "strategy", "type") == "Recreate"
+
+    @property
+    def overdue(self) -> bool:
+        """The Deployment has made no progress for as long as it may take."""
+        progressing = fields.condition(self.inputs.observed.deployment, "Progressing")
+        found = (progressing.get("status"), progressing.get("reason"))
+        return found == ("False", "ProgressDeadlineExceeded") and not self.rolled_out
+
+    @property
     def paused(self) -> bool:
         """Children are left alone."""
         return self.inputs.identity.paused
@@ -134,20 +179,21 @@ def read(inputs: StatusInputs, now: datetime) -> Facts:
     """Derive the facts."""
     observed, identity = inputs.observed, inputs.identity
     revision_name = inputs.revision.name(identity.name) if inputs.revision else ""
-    newest = _newest_replica_set(observed)
-    template_hash = _label(newest, _TEMPLATE_HASH_LABEL) if newest else ""
-    updating = newest is not None and _config_map(newest["spec"]["template"]) == revision_name != ""
-    keeping = _keeps(inputs, now)
+    newest = max(observed.replica_sets, key=_number, default=None)
+    template_hash = _label(newest, _TEMPLATE_HASH_LABEL)
+    template = fields.mapping(newest, "spec", "template", "spec")
+    updating = fields.config_map(template, REPOSITORY_VOLUME) == revision_name != ""
+    present = [pod for pod in sorted(observed.pods, key=fields.name) if not pods.is_terminating(pod)]
+    evidence = _evidence(inputs, present, now)
     gone: list[PodFacts] = []
     alive: list[PodFacts] = []
-    for pod in sorted(observed.pods, key=lambda pod: str(pod["metadata"]["name"])):
-        if pods.is_terminating(pod):
-            continue
+    for pod in present:
         updated = updating and _label(pod, _TEMPLATE_HASH_LABEL) == template_hash
-        facts = _pod_facts(pod, observed, inputs, updated=updated, keeping=keeping)
+        facts = _pod_facts(pod, inputs, evidence, updated=updated)
         (gone if pods.is_over(pod) else alive).append(facts)
     return Facts(
         inputs=inputs,
+        now=now,
         wanted=_wanted(inputs),
         update_revision=revision_name,
         pods=tuple(alive),
@@ -156,83 +202,88 @@ def read(inputs: StatusInputs, now: datetime) -> Facts:
         updated=tuple(pod for pod in alive if pod.updated),
         old=tuple(pod for pod in alive if not pod.updated),
         failed=tuple(pod for pod in gone if pod.updated),
+        ending=tuple(
+            _ending(pod, now)
+            for pod in sorted(observed.pods, key=fields.name)
+            if pods.is_terminating(pod) and not pods.is_over(pod)
+        ),
+        next_change=min(_times(inputs, alive, evidence, now), default=None),
+    )
+
+
+def lost_for_good_at(pod: PodFacts, inputs: StatusInputs) -> datetime | None:
+    """When a pod that lost its readiness has been without it for as long as it takes probes to judge."""
+    probe = inputs.revision.probe if inputs.revision else None
+    seconds = probe.period_seconds * probe.failure_threshold if probe else 0
+    return pod.lost_at + timedelta(seconds=seconds) if pod.lost_at else None
+
+
+def _times(inputs: StatusInputs, alive: list[PodFacts], evidence: Evidence, now: datetime) -> list[datetime]:
+    """What is to come of age: evidence, lost readiness, and the ends of pods that should have ended."""
+    unjudged = [pod for pod in alive if pod.ready and pod.probe is None]
+    times = [evidence.lapses_at(pod.uid) for pod in unjudged]
+    times += [at for pod in alive if (at := lost_for_good_at(pod, inputs))]
+    times += [at + _STUCK_AFTER for pod in inputs.observed.pods if (at := pods.ends_by(pod))]
+    return [at for at in times if at > now]
+
+
+def _evidence(inputs: StatusInputs, present: list[Object], now: datetime) -> Evidence:
+    probe = inputs.revision.probe if inputs.revision else None
+    return gather(
+        inputs.identity.status,
+        inputs.probing,
+        period_seconds=probe.period_seconds if probe else _DEFAULT_PERIOD_SECONDS,
+        failure_threshold=probe.failure_threshold if probe else _DEFAULT_THRESHOLD,
+        ready=frozenset(_uid(pod) for pod in present if pods.is_ready(pod) and not pods.is_over(pod)),
+        now=now,
     )
 
 
 def _wanted(inputs: StatusInputs) -> int:
-    deployment = inputs.observed.deployment
-    actual = int(deployment["spec"].get("replicas", 1)) if deployment else None
+    actual = fields.number(inputs.observed.deployment, "spec", "replicas", default=1)
     asked = inputs.replicas if inputs.replicas is not None else inputs.identity.replicas
     # The replicas of a paused model are left alone like the rest of its children.
-    if actual is not None and (inputs.identity.paused or asked is None):
+    if inputs.observed.deployment is not None and (inputs.identity.paused or asked is None):
         return actual
     return 1 if asked is None else asked
 
 
-def _newest_replica_set(observed: ObservedState) -> Object | None:
-    def number(replica_set: Object) -> int:
-        annotations = replica_set["metadata"].get("annotations") or {}
-        return int(annotations.get(_REVISION_ANNOTATION, 0))
-
-    return max(observed.replica_sets, key=number, default=None)
+def _number(replica_set: Object) -> int:
+    return fields.number(replica_set, "metadata", "annotations", _REVISION_ANNOTATION)
 
 
-def _config_map(template: Object) -> str:
-    volumes = template["spec"].get("volumes") or ()
-    names = (volume["configMap"]["name"] for volume in volumes if volume["name"] == _REPOSITORY_VOLUME)
-    return next(names, "")
+def _label(obj: Object | None, label: str) -> str:
+    return fields.text(obj, "metadata", "labels", label)
 
 
-def _label(obj: Object, name: str) -> str:
-    return str((obj["metadata"].get("labels") or {}).get(name, ""))
+def _uid(pod: Object) -> str:
+    return fields.text(pod, "metadata", "uid")
 
 
-def _pod_facts(
-    pod: Object, observed: ObservedState, inputs: StatusInputs, *, updated: bool, keeping: bool
-) -> PodFacts:
-    metadata = pod["metadata"]
-    probe = observed.probes.get(metadata["uid"])
+def _pod_facts(pod: Object, inputs: StatusInputs, evidence: Evidence, *, updated: bool) -> PodFacts:
+    uid = _uid(pod)
+    probe = inputs.observed.probes.get(uid)
     resource = inputs.revision.gpu_resource if inputs.revision else ""
+    ready_since = fields.when(fields.condition(pod, "Ready"), "lastTransitionTime")
     return PodFacts(
-        name=metadata["name"],
-        uid=metadata["uid"],
+        name=fields.name(pod),
+        uid=uid,
+        node=pods.node(pod),
         updated=updated,
         ready=pods.is_ready(pod),
-        lost=pods.lost_readiness(pod),
-        running="running" in (pods.container(pod).get("state") or {}),
-        standing=_standing(pod, probe, inputs, keeping=keeping),
+        lost_at=pods.lost_readiness_at(pod),
+        running=pods.is_running(pod),
+        standing=evidence.standing(uid, probe, ready_since),
         cause=pods.cause(pod),
         probe=probe,
         wants_gpu=bool(resource) and pods.needs_more(pod, resource),
+        finds_no_room=pods.finds_no_room(pod),
     )
 
 
-def _standing(pod: Object, probe: ProbeResult | None, inputs: StatusInputs, *, keeping: bool) -> Standing:
-    if probe is not None:
-        verdicts = {ProbeVerdict.SERVING: Standing.SERVING, ProbeVerdict.UNREACHABLE: Standing.UNREACHABLE}
-        return verdicts.get(probe.verdict, Standing.FAILING)
-    if keeping and _was_serving(pod, inputs):
-        return Standing.SERVING
-    return Standing.UNKNOWN
-
-
-def _keeps(inputs: StatusInputs, now: datetime) -> bool:
-    """Whether this operator is too young to have probed every pod."""
-    if inputs.leading_since is None or inputs.revision is None:
-        return False
-    probe = inputs.revision.probe
-    return now < inputs.leading_since + timedelta(seconds=probe.period_seconds + probe.timeout_seconds)
-
-
-def _was_serving(pod: Object, inputs: StatusInputs) -> bool:
-    """Whether the previous status counted the pod, and it was ready before this operator began."""
-    previous: Mapping[str, Any] = inputs.identity.status
-    available = any(
-        found.get("type") == "Available" and found.get("status") == "True"
-        for found in previous.get("conditions") or ()
-    )
-    failing = {found.get("name") for found in previous.get("failingPods") or ()}
-    since = pods.condition(pod, "Ready").get("lastTransitionTime")
-    if not available or pod["metadata"]["name"] in failing or not since or inputs.leading_since is None:
-        return False
-    return datetime.fromisoformat(since) <= inputs.leading_since
+def _ending(pod: Object, now: datetime) -> EndingPod:
+    since, until = pods.terminating_since(pod), pods.ends_by(pod)
+    text = "Terminating" + (f" since {since.strftime('%Y-%m-%dT%H:%M:%SZ')}" if since else "")
+    text += f" on node {node}" if (node := pods.node(pod)) else ""
+    stuck = until is not None and now >= until + _STUCK_AFTER
+    return EndingPod(fields.name(pod), _uid(pod), text, stuck)

@@ -4,13 +4,15 @@ The first finding of a chain wins, so a chain is ordered from the root cause to 
 """
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final, Literal
 
 from vllm_operator.api.conditions import Reason
+from vllm_operator.observed import fields
 from vllm_operator.observed.state import ProbeVerdict
-from vllm_operator.status.facts import Facts, PodFacts, Standing
+from vllm_operator.status.evidence import Standing
+from vllm_operator.status.facts import EndingPod, Facts, PodFacts
 from vllm_operator.status.pods import Cause, one_line
 from vllm_operator.status.remedies import message
 
@@ -56,9 +58,29 @@ def blocked(facts: Facts) -> Finding | None:
     return Finding("False", problems[0].reason, message(problems[0].reason, excerpt=text))
 
 
-def not_accepted_yet(facts: Facts) -> Finding | None:
-    """There is no revision yet."""
-    return None if facts.update_revision else Finding("Unknown", Reason.PENDING, message(Reason.PENDING))
+def deleting(facts: Facts) -> Finding | None:
+    """The model goes, and with it its children, in whatever order."""
+    identity = facts.inputs.identity
+    if not identity.deletion_timestamp or facts.rolled_out:
+        return None
+    text = message(Reason.DELETING, excerpt=f"since {one_line(str(identity.deletion_timestamp), limit=40)}")
+    return Finding("False", Reason.DELETING, text)
+
+
+def reconcile_failed(facts: Facts) -> Finding | None:
+    """The children could not be written for a while: what they should be and what they are may differ."""
+    if not facts.inputs.failure:
+        return None
+    excerpt = one_line(facts.inputs.failure)
+    return Finding("Unknown", Reason.RECONCILE_FAILED, message(Reason.RECONCILE_FAILED, excerpt=excerpt))
+
+
+def not_rendered_yet(facts: Facts) -> Finding | None:
+    """There is no revision yet, or not its ConfigMap."""
+    if facts.update_revision and facts.rendered:
+        return None
+    reason = Reason.PAUSED if facts.paused else Reason.PENDING
+    return Finding("Unknown", reason, message(reason))
 
 
 # Are the pods up?
@@ -82,6 +104,26 @@ def waiting_for_gpu(facts: Facts) -> Finding | None:
     return Finding("Unknown", Reason.WAITING_FOR_GPU, text)
 
 
+def waiting_for_old_pods(facts: Facts) -> Finding | None:
+    """What the new pod waits for is held by a pod of the same model: named here, the scheduler does not."""
+    waiting = next((pod for pod in facts.updated if pod.finds_no_room), None)
+    drains = facts.ending and facts.recreates and not facts.updated and facts.wanted
+    if waiting is None and not drains:
+        return None
+    holders = [f"pod {pod.name} is {pod.text}" for pod in facts.ending]
+    holders += [f"pod {pod.name} of the old revision is on node {pod.node}" for pod in facts.old if pod.node]
+    if not holders:
+        return None
+    wanted = f"{waiting.cause.excerpt.rstrip('.')}; " if waiting and waiting.cause else ""
+    text = message(
+        Reason.WAITING_FOR_OLD_PODS,
+        pod=waiting.name if waiting else "",
+        excerpt=one_line(wanted + "; ".join(holders[:_MAX_NAMED])),
+        remedy="" if facts.ending else _END_OLD_PODS,
+    )
+    return Finding("Unknown", Reason.WAITING_FOR_OLD_PODS, text)
+
+
 def pod_cannot_run(facts: Facts) -> Finding | None:
     """A pod of the update revision does not run, for a known cause."""
     found = _worst(facts.updated)
@@ -103,6 +145,7 @@ _ABOUT_THE_NODE: Final = (
     Reason.PERSISTENT_VOLUME_CLAIM_NOT_FOUND,
     Reason.PERSISTENT_VOLUME_CLAIM_NOT_BOUND,
     Reason.UNSCHEDULABLE,
+    Reason.NODE_LOST,
 )
 
 
@@ -115,20 +158,28 @@ def _worst(pods: tuple[PodFacts, ...]) -> tuple[PodFacts, Cause] | None:
     return min(((pod, pod.cause) for pod in pods if pod.cause), key=rank, default=None)
 
 
+_MAX_NAMED: Final = 5
+_END_OLD_PODS: Final = (
+    "delete the old pod, or set `spec.rollout.type` to 'Recreate' to end the old pods first"
+)
 #: A refused pod never existed: its generated name is another one in every try.
 _POD_NAME: Final = re.compile(r'pods "[^"]*"')
 
 
 def pods_refused(facts: Facts) -> Finding | None:
     """Quota, Pod Security or a webhook does not let pods be created."""
-    deployment = facts.inputs.observed.deployment or {}
-    for found in (deployment.get("status") or {}).get("conditions") or ():
-        if found.get("type") == "ReplicaFailure" and found.get("status") == "True":
-            excerpt = one_line(_POD_NAME.sub("pods", str(found.get("message") or "")))
-            return Finding(
-                "False", Reason.ADMISSION_REJECTED, message(Reason.ADMISSION_REJECTED, excerpt=excerpt)
-            )
-    return None
+    failure = fields.condition(facts.inputs.observed.deployment, "ReplicaFailure")
+    if failure.get("status") != "True":
+        return None
+    excerpt = one_line(_POD_NAME.sub("pods", fields.text(failure, "message")))
+    if "exceeded quota" in excerpt and any(pod.serves for pod in facts.old):
+        text = message(Reason.WAITING_FOR_QUOTA, excerpt=excerpt)
+        return Finding("Unknown", Reason.WAITING_FOR_QUOTA, text)
+    if "exceeded quota" in excerpt and facts.ending:
+        # A pod counts until it is gone.
+        text = message(Reason.WAITING_FOR_OLD_PODS, excerpt=f"{excerpt}; {_ending(facts)}")
+        return Finding("Unknown", Reason.WAITING_FOR_OLD_PODS, text)
+    return Finding("False", Reason.ADMISSION_REJECTED, message(Reason.ADMISSION_REJECTED, excerpt=excerpt))
 
 
 def paused(facts: Facts) -> Finding | None:
@@ -155,16 +206,30 @@ _PROBE_REASONS: Final = {
     ProbeVerdict.TIMEOUT: Reason.PROBE_TIMEOUT,
     ProbeVerdict.UNREACHABLE: Reason.PROBE_UNREACHABLE,
     ProbeVerdict.PROTOCOL_ERROR: Reason.PROBE_PROTOCOL_ERROR,
+    ProbeVerdict.HUNG: Reason.ENGINE_HUNG,
 }
 
 
 def probe_reason(pod: PodFacts) -> tuple[Reason, str] | None:
     """What the probes hold against a pod that has its model loaded."""
-    if pod.ready and pod.probe is not None and pod.probe.verdict is not ProbeVerdict.SERVING:
-        return _PROBE_REASONS[pod.probe.verdict], one_line(pod.probe.message)
-    if pod.lost and pod.cause is None:
+    probe = pod.probe
+    verdict = probe.verdict if probe is not None and not probe.stale else ProbeVerdict.SERVING
+    # A pod that was turned away can still say that its engine hangs.
+    if probe and verdict is not ProbeVerdict.SERVING and (pod.ready or verdict is ProbeVerdict.HUNG):
+        return _PROBE_REASONS[verdict], one_line(probe.message)
+    if pod.lost_at and pod.cause is None:
         return Reason.PROBE_FAILED, "Triton no longer calls the model ready"
     return None
+
+
+def held_against(pod: PodFacts) -> tuple[Reason, str] | None:
+    """What is wrong with a pod."""
+    return (pod.cause.reason, pod.cause.excerpt) if pod.cause else probe_reason(pod)
+
+
+def stuck(pod: EndingPod) -> tuple[Reason, str]:
+    """What is wrong with a pod that does not end."""
+    return Reason.POD_STUCK_TERMINATING, pod.text
 
 
 def probe_failing(facts: Facts) -> Finding | None:
@@ -179,6 +244,21 @@ def probe_failing(facts: Facts) -> Finding | None:
     return Finding(status, reason, message(reason, pod=pod.name, excerpt=excerpt))
 
 
+def verdict_stale(facts: Facts) -> Finding | None:
+    """Pods that may well serve have not been judged for too long."""
+    if sum(pod.serves for pod in facts.updated) >= facts.wanted:
+        return None
+    return stale(facts.updated)
+
+
+def stale(pods: Sequence[PodFacts]) -> Finding | None:
+    """One of these pods is ready, and what is known of it is too old."""
+    found = next((pod for pod in pods if pod.ready and pod.standing is Standing.STALE), None)
+    if found is None:
+        return None
+    return Finding("Unknown", Reason.VERDICT_STALE, message(Reason.VERDICT_STALE, pod=found.name))
+
+
 def model_loading(facts: Facts) -> Finding | None:
     """Pods run, and have not answered an inference yet."""
     if sum(pod.serves for pod in facts.updated) < facts.wanted:
@@ -191,24 +271,31 @@ def old_pods_left(facts: Facts) -> Finding | None:
     return Finding("Unknown", Reason.ROLLING_OUT, message(Reason.ROLLING_OUT)) if facts.old else None
 
 
+def _ending(facts: Facts) -> str:
+    return "; ".join(f"pod {pod.name} is {pod.text}" for pod in facts.ending[:_MAX_NAMED])
+
+
 def _under_way(facts: Facts, reason: Reason) -> Finding:
     """Nothing is wrong, it is not done: with old pods about, this is a rolling update."""
+    ending = _ending(facts)
+    if facts.overdue:
+        late = next((pod.name for pod in facts.updated if not pod.ready), "")
+        excerpt = one_line("; ".join(part for part in (facts.inputs.warning, ending) if part))
+        reason = Reason.PROGRESS_DEADLINE_EXCEEDED
+        return Finding("False", reason, message(reason, pod=late, excerpt=excerpt))
     reason = Reason.ROLLING_OUT if facts.old else reason
-    return Finding("Unknown", reason, message(reason))
+    return Finding("Unknown", reason, message(reason, excerpt=ending))
 
 
-def unreachable(facts: Facts) -> Finding | None:
-    """Whether traffic is served cannot be told: pods are ready, and the operator cannot reach them."""
-    for pod in facts.pods:
-        if pod.ready and pod.standing is Standing.UNREACHABLE and pod.probe is not None:
-            excerpt = one_line(pod.probe.message)
-            text = message(Reason.PROBE_UNREACHABLE, pod=pod.name, excerpt=excerpt)
-            return Finding("Unknown", Reason.PROBE_UNREACHABLE, text)
-    return None
-
-
-REPOSITORY: Final[tuple[Check, ...]] = (spec_refused, blocked, not_accepted_yet)
+REPOSITORY: Final[tuple[Check, ...]] = (deleting, spec_refused, blocked, reconcile_failed, not_rendered_yet)
 PODS: Final[tuple[Check, ...]] = (
-    scaled_to_zero, waiting_for_gpu, pod_cannot_run, pods_refused, paused, pods_to_come
-)  # fmt: skip
-SERVING: Final[tuple[Check, ...]] = (probe_failing, model_loading, old_pods_left)
+    deleting,
+    scaled_to_zero,
+    waiting_for_gpu,
+    waiting_for_old_pods,
+    pod_cannot_run,
+    pods_refused,
+    paused,
+    pods_to_come,
+)
+SERVING: Final[tuple[Check, ...]] = (probe_failing, verdict_stale, model_loading, old_pods_left)

@@ -27,6 +27,33 @@ SIGNS: Final[Mapping[Reason, str]] = {
         "`spec.replicas` is 0. Ready is True, so that waiting tools end; Available is False."
     ),
     Reason.PAUSED: "`spec.paused` is true.",
+    Reason.DELETING: (
+        "The VLLMModel has a `deletionTimestamp` and something keeps it: a finalizer of somebody else, or a "
+        "deletion in the foreground that waits for its pods."
+    ),
+    Reason.WAITING_FOR_OLD_PODS: (
+        "The scheduler finds no room for the new pod, or the Deployment waits with its creation, while a pod "
+        "of the model is Terminating or an old one that serves nothing is there."
+    ),
+    Reason.WAITING_FOR_QUOTA: "`exceeded quota` for a pod of the new revision while an old one serves.",
+    Reason.PROGRESS_DEADLINE_EXCEEDED: (
+        "The Deployment says so: no pod has come further for the start-up timeout and 20 minutes. The newest "
+        "Warning event of the pod is quoted, such as FailedMount, FailedAttachVolume or "
+        "FailedCreatePodSandBox."
+    ),
+    Reason.RECONCILE_FAILED: (
+        "Writing the children has failed for longer than a probe period. Ready is Unknown; the pods that "
+        "serve go on, and Available says so."
+    ),
+    Reason.VERDICT_STALE: (
+        "No probe of the pod has ended for two probe periods, or no operator has run for ten minutes. It is "
+        "Unknown, not False: nothing speaks against the model."
+    ),
+    Reason.NODE_LOST: (
+        "Ready of the pod is False while ContainersReady is True: the node controller does that when the "
+        "node's kubelet is no longer heard of. The pod may well go on."
+    ),
+    Reason.POD_STUCK_TERMINATING: "The pod's grace period is over and it still exists.",
     Reason.INVALID_SPEC: (
         "The spec breaks a rule that the API server does not know, such as a variable that is not on "
         "the administrator's list. Nothing of it is applied."

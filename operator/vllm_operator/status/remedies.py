@@ -27,6 +27,34 @@ ADVICE: Final[Mapping[Reason, Advice]] = {
     ),
     Reason.SCALED_TO_ZERO: Advice("Zero replicas are asked for"),
     Reason.PAUSED: Advice("The model is paused", "set `spec.paused` to false to go on"),
+    Reason.DELETING: Advice("The VLLMModel is being deleted", "see who still holds it by a finalizer"),
+    Reason.WAITING_FOR_OLD_PODS: Advice(
+        "The new pod waits for what another pod of the model holds",
+        "let that pod end; if its node is gone for good, delete it by force",
+    ),
+    Reason.WAITING_FOR_QUOTA: Advice(
+        "The quota has no room for a new pod beside the old ones",
+        "raise the quota named here, or set `spec.rollout.type` to 'Recreate' to end the old pods first",
+    ),
+    Reason.PROGRESS_DEADLINE_EXCEEDED: Advice(
+        "The pods make no progress", "mend what is named here; the pod's Events say more"
+    ),
+    Reason.RECONCILE_FAILED: Advice(
+        "The operator cannot bring the children to what the spec asks for",
+        "mend what is named here; the operator's log says more",
+    ),
+    Reason.VERDICT_STALE: Advice(
+        "Whether the model answers is not known: the last inference is too long ago",
+        "look at the operator's log and at its metrics of probes",
+    ),
+    Reason.NODE_LOST: Advice(
+        "The pod's node is lost",
+        "look at the node; if it is gone for good, delete it, and the pod by force",
+    ),
+    Reason.POD_STUCK_TERMINATING: Advice(
+        "A pod that is being deleted does not end",
+        "look at its node and at its finalizers; if the node is gone for good, delete the pod by force",
+    ),
     # The spec
     Reason.INVALID_SPEC: Advice("The spec is invalid", "correct the fields named here"),
     Reason.INVALID_ENGINE_ARGS: Advice(

@@ -1,0 +1,65 @@
+"""What a lease says of the time before it was taken."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from vllm_operator.kube.client import ApiError
+from vllm_operator.kube.lease import Lease
+
+
+class _Server:
+    """An API server with one Lease, or none."""
+
+    def __init__(self, spec: dict[str, Any] | None) -> None:
+        self.spec = spec
+
+    async def get(self, *_: Any) -> dict[str, Any]:
+        if self.spec is None:
+            raise ApiError("GET", 404)
+        return {"metadata": {"name": "l", "namespace": "n", "resourceVersion": "1"}, "spec": self.spec}
+
+    async def create(self, lease: dict[str, Any], **_: Any) -> dict[str, Any]:
+        self.spec = lease["spec"]
+        return lease
+
+    replace = create
+
+
+async def taken(spec: dict[str, Any] | None) -> Lease:
+    lease = Lease(
+        client=_Server(spec),  # type: ignore[arg-type]
+        namespace="n",
+        name="l",
+        identity="second",
+        duration_seconds=15,
+        renew_deadline_seconds=10,
+        retry_period_seconds=2,
+    )
+    await lease.acquire()
+    return lease
+
+
+async def test_the_last_renewal_of_the_former_holder_is_kept() -> None:
+    at = datetime(2026, 3, 1, 12, 0, 0, 123456, tzinfo=UTC)
+    text = at.strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    for holder in ("", "second"):
+        lease = await taken({"holderIdentity": holder, "renewTime": text})
+        assert lease.previous_renewal == at
+        await lease._write(lease._held)
+        assert lease.previous_renewal == at, "its own renewals change nothing"
+
+
+@pytest.mark.parametrize(
+    "spec", [None, {}, {"renewTime": None}, {"renewTime": "soon"}, {"renewTime": "2026-03-01"}]
+)
+async def test_no_time_is_none(spec: dict[str, Any] | None) -> None:
+    assert (await taken(spec)).previous_renewal is None
+
+
+async def test_a_lease_from_the_future_was_renewed_now_at_the_latest() -> None:
+    future = (datetime.now(UTC) + timedelta(days=1)).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    lease = await taken({"renewTime": future})
+    assert lease.previous_renewal is not None
+    assert lease.previous_renewal <= datetime.now(UTC)
