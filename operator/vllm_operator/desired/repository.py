@@ -16,6 +16,9 @@ ENGINE_ARGS: Final = "model.json"
 ADAPTERS: Final = "multi_lora.json"
 #: Key of the ConfigMap -> path below the model's directory. Keys of a ConfigMap cannot hold a slash.
 PATHS: Final[Mapping[str, str]] = {CONFIG: CONFIG, ENGINE_ARGS: f"1/{ENGINE_ARGS}", ADAPTERS: f"1/{ADAPTERS}"}
+#: Load formats that take *.bin and *.pt where there are no safetensors: DefaultModelLoader in vLLM's
+#: model_executor/model_loader/default_loader.py.
+_PICKLES_TOO: Final = ("auto", "hf")
 
 
 def render(spec: VLLMModelSpec, served_name: str, *, pickled_weights: bool) -> dict[str, str]:
@@ -44,9 +47,8 @@ def engine_args(spec: VLLMModelSpec, *, pickled_weights: bool) -> dict[str, Any]
             args["code_revision"] = hub.revision
     if spec.adapters:
         args["enable_lora"] = True
-    if not pickled_weights and str(given.get("load_format") or "auto").lower() == "auto":
-        # `auto` takes *.bin and *.pt where there are no safetensors: DefaultModelLoader in vLLM's
-        # model_executor/model_loader/default_loader.py. Files of a claim or the Hub are seen by vLLM only.
+    if not pickled_weights and str(given.get("load_format") or "auto").lower() in _PICKLES_TOO:
+        # The files of a claim or of the Hub are seen by vLLM only: it is told to look at no others.
         args["load_format"] = "safetensors"
     return args
 

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from unit.builders import SETTINGS, ModelBuilder, a_model
+from vllm_operator.desired.repository import engine_args
 
 
 def config(**runtime: Any) -> str:
@@ -34,8 +35,7 @@ def test_front_ends_are_instances_of_one_group(runtime: dict[str, Any], instance
 
 
 def load_format(model: ModelBuilder, *, pickled: bool = False) -> str | None:
-    revision = model.accepted(SETTINGS.model_copy(update={"allow_pickled_weights": pickled}))
-    value: str | None = json.loads(revision.repository["model.json"]).get("load_format")
+    value: str | None = engine_args(model.parsed().spec, pickled_weights=pickled).get("load_format")
     return value
 
 
@@ -43,7 +43,10 @@ def load_format(model: ModelBuilder, *, pickled: bool = False) -> str | None:
     ("given", "closed", "opened"),
     [
         ({}, "safetensors", None),
+        ({"load_format": None}, "safetensors", None),
         ({"load_format": "auto"}, "safetensors", "auto"),
+        ({"load_format": "HF"}, "safetensors", "HF"),
+        ({"load_format": "mistral"}, "mistral", "mistral"),
         ({"load_format": "safetensors"}, "safetensors", "safetensors"),
         ({"load_format": "dummy"}, "dummy", "dummy"),
     ],
@@ -63,3 +66,9 @@ def test_pickled_weights_are_loaded_only_where_the_administrator_lets_them(
     model = a_model().with_source(**source).with_engine_args(**given)
     assert load_format(model) == closed
     assert load_format(model, pickled=True) == opened
+
+
+@pytest.mark.parametrize("allowed", [False, True])
+def test_the_administrator_decides_for_new_revisions(allowed: bool) -> None:
+    revision = a_model().accepted(SETTINGS.model_copy(update={"allow_pickled_weights": allowed}))
+    assert ("safetensors" in json.loads(revision.repository["model.json"]).values()) is not allowed
