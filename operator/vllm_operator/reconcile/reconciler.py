@@ -55,7 +55,7 @@ class Probes(Protocol):
     def results(self, key: Key) -> Mapping[str, ProbeResult]:
         """The standing verdicts by pod UID."""
 
-    def period_seconds(self, key: Key) -> float:
+    def effective_period_seconds(self, key: Key) -> float:
         """How far apart the probes of one of its pods are now; 0 when none is probed."""
 
 
@@ -140,7 +140,7 @@ class Reconciler:
             probing=Probing(
                 since=self._probing_since.get(key, {}),
                 inherited_until=self.inherited_until,
-                period_seconds=self.probes.period_seconds(key),
+                period_seconds=self.probes.effective_period_seconds(key),
             ),
         )
 
@@ -214,8 +214,6 @@ class Reconciler:
     def _decide(self, model: Object, observed: ObservedState) -> _Decision:
         """A good spec becomes the revision; a bad one leaves the last good revision in force."""
         current, number = newest(observed.controller_revisions) or (None, 0)
-        if ModelIdentity.of(model).deletion_timestamp:
-            return _Decision(current, current, number, None, ())
         try:
             parsed = parse_model(model)
         except SpecInvalid as error:
