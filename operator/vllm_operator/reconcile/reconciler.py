@@ -34,7 +34,7 @@ from vllm_operator.reconcile.refusals import name_conflict, refused, transient
 from vllm_operator.reconcile.targets import probe_targets
 from vllm_operator.reconcile.worker import Done, Gone, Outcome, RequeueAfter
 from vllm_operator.settings import Settings
-from vllm_operator.status import room, warning
+from vllm_operator.status import pods, room, warning
 from vllm_operator.status.compute import StatusInputs, compute
 from vllm_operator.status.evidence import Probing
 from vllm_operator.status.facts import read
@@ -118,7 +118,7 @@ class Reconciler:
         inputs = replace(inputs, warning=await self._newest_warning(inputs))
         if not await self._report(model, inputs):
             return Gone()
-        self._probe(key, probe_targets(inputs.observed, decision.revision))
+        self._probe(key, inputs.observed, decision.revision)
         if isinstance(failure, TransientError | Bug):
             raise failure
         if any(problem.reason is Reason.NAME_CONFLICT for problem in inputs.problems):
@@ -180,12 +180,13 @@ class Reconciler:
             return ""
         return warning.newest(found)
 
-    def _probe(self, key: Key, targets: Sequence[ProbeTarget]) -> None:
-        """Probe these pods from now on, and remember since when."""
-        self.probes.watch(key, targets)
-        since, now = self._probing_since.pop(key, {}), self.clock()
-        if targets:
-            self._probing_since[key] = {target.pod_uid: since.get(target.pod_uid, now) for target in targets}
+    def _probe(self, key: Key, observed: ObservedState, revision: Revision | None) -> None:
+        """Probe the model's pods from now on, and remember since when each of them was ready for that."""
+        self.probes.watch(key, probe_targets(observed, revision))
+        before, now = self._probing_since.pop(key, {}), self.clock()
+        ready = [fields.text(pod, "metadata", "uid") for pod in observed.pods if pods.is_ready(pod)]
+        if ready:
+            self._probing_since[key] = {uid: before.get(uid, now) for uid in ready}
 
     def _when_facts_change(self, inputs: StatusInputs) -> Outcome:
         """Evidence comes of age, and pods fail to end in time, without any event to tell."""
@@ -202,7 +203,7 @@ class Reconciler:
             raise transient(error) from error
 
     def _forget(self, key: Key) -> None:
-        self._probe(key, ())
+        self._probe(key, ObservedState(), None)
         self.failures.forget(key)
         self.applier.forget(key.namespace, key.name)
         self.events.forget(key)

@@ -98,6 +98,11 @@ class PodFacts:
         return self.ready and self.standing is Standing.SERVING
 
     @property
+    def may_serve(self) -> bool:
+        """It is ready, and nothing speaks against it."""
+        return self.ready and self.standing is not Standing.FAILING
+
+    @property
     def loads(self) -> bool:
         """Its container runs, and nothing is known to be wrong with it."""
         return self.running and self.cause is None
