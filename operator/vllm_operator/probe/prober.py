@@ -124,7 +124,7 @@ class Prober:
         pods = self._pods.get(key, {})
         return {uid: probed.result for uid, probed in pods.items() if probed.result is not None}
 
-    def period_seconds(self, key: Key) -> float:
+    def effective_period_seconds(self, key: Key) -> float:
         """How far apart the probes of one of the model's pods are; 0 when it has none."""
         return max((probed.target.period_seconds for probed in self._pods.get(key, {}).values()), default=0.0)
 

@@ -34,7 +34,7 @@ from vllm_operator.reconcile.refusals import name_conflict, refused, transient
 from vllm_operator.reconcile.targets import probe_targets
 from vllm_operator.reconcile.worker import Done, Gone, Outcome, RequeueAfter
 from vllm_operator.settings import Settings
-from vllm_operator.status import room, warning
+from vllm_operator.status import pods, room, warning
 from vllm_operator.status.compute import StatusInputs, compute
 from vllm_operator.status.evidence import Probing
 from vllm_operator.status.facts import read
@@ -55,7 +55,7 @@ class Probes(Protocol):
     def results(self, key: Key) -> Mapping[str, ProbeResult]:
         """The standing verdicts by pod UID."""
 
-    def period_seconds(self, key: Key) -> float:
+    def effective_period_seconds(self, key: Key) -> float:
         """How far apart the probes of one of its pods are now; 0 when none is probed."""
 
 
@@ -109,7 +109,7 @@ class Reconciler:
         inputs = replace(inputs, warning=await self._newest_warning(inputs))
         if not await self._report(model, inputs):
             return Gone()
-        self._probe(key, probe_targets(inputs.observed, decision.revision))
+        self._probe(key, inputs.observed, decision.revision)
         if isinstance(failure, TransientError | Bug):
             raise failure
         if any(problem.reason is Reason.NAME_CONFLICT for problem in inputs.problems):
@@ -131,7 +131,7 @@ class Reconciler:
             probing=Probing(
                 since=self._probing_since.get(key, {}),
                 inherited_until=self.inherited_until,
-                period_seconds=self.probes.period_seconds(key),
+                period_seconds=self.probes.effective_period_seconds(key),
             ),
         )
 
@@ -170,12 +170,13 @@ class Reconciler:
             return ""
         return warning.newest(found)
 
-    def _probe(self, key: Key, targets: Sequence[ProbeTarget]) -> None:
-        """Probe these pods from now on, and remember since when."""
-        self.probes.watch(key, targets)
-        since, now = self._probing_since.pop(key, {}), self.clock()
-        if targets:
-            self._probing_since[key] = {target.pod_uid: since.get(target.pod_uid, now) for target in targets}
+    def _probe(self, key: Key, observed: ObservedState, revision: Revision | None) -> None:
+        """Probe the model's pods from now on, and remember since when each of them was ready for that."""
+        self.probes.watch(key, probe_targets(observed, revision))
+        before, now = self._probing_since.pop(key, {}), self.clock()
+        ready = [fields.text(pod, "metadata", "uid") for pod in observed.pods if pods.is_ready(pod)]
+        if ready:
+            self._probing_since[key] = {uid: before.get(uid, now) for uid in ready}
 
     def _when_facts_change(self, inputs: StatusInputs) -> Outcome:
         """Evidence comes of age, and pods fail to end in time, without any event to tell."""
@@ -192,7 +193,7 @@ class Reconciler:
             raise transient(error) from error
 
     def _forget(self, key: Key) -> None:
-        self._probe(key, ())
+        self._probe(key, ObservedState(), None)
         self.failures.forget(key)
         self.applier.forget(key.namespace, key.name)
         self.events.forget(key)
@@ -202,10 +203,8 @@ class Reconciler:
         return self.store.observe(key, identity.uid, self.probes.results(key))
 
     def _decide(self, model: Object, observed: ObservedState) -> tuple[Decision, Bug | None]:
-        """What the spec comes to; a model that is being deleted, or not understood, stays as it is."""
+        """What the spec comes to; a model that is not understood stays as it is."""
         stored = observed.controller_revisions
-        if ModelIdentity.of(model).deletion_timestamp:
-            return as_it_is(model, stored, self.settings), None
         try:
             return decide(model, stored, self.settings), None
         except Exception as error:

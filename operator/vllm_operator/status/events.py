@@ -49,7 +49,7 @@ def _from_pods(facts: Facts) -> Iterator[_Subject]:
             continue
         reason, excerpt = held
         remedy = pod.cause.remedy if pod.cause else ""
-        if pod.updated and pod.wants_gpu and any(old.serves for old in facts.old):
+        if pod.updated and pod.wants_gpu and any(old.may_serve for old in facts.old):
             reason = Reason.WAITING_FOR_GPU
         note = message(reason, pod=pod.name, excerpt=excerpt, remedy=remedy)
         yield _Subject("Warning", reason, note, f"pod {pod.uid}", (pod.name, pod.uid))

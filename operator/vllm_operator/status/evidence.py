@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import Enum, auto
 from types import MappingProxyType
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from vllm_operator.observed import fields
 from vllm_operator.observed.state import ProbeResult, ProbeVerdict
@@ -19,6 +19,8 @@ from vllm_operator.observed.state import ProbeResult, ProbeVerdict
 MAX_AGE: Final = timedelta(minutes=10)
 #: In periods: nobody's standing lapses sooner after a takeover.
 _MIN_PATIENCE: Final = 2
+#: In seconds: without a revision there is no probe.
+_NO_PROBE: Final = 60.0
 
 
 class Standing(Enum):
@@ -80,23 +82,35 @@ class Evidence:
         return max(lapses, min(until, self.now) + MAX_AGE)
 
 
+class ProbeTimes(Protocol):
+    """What the spec says of its probe, in seconds."""
+
+    @property
+    def period_seconds(self) -> int: ...  # noqa: D102
+    @property
+    def timeout_seconds(self) -> int: ...  # noqa: D102
+    @property
+    def failure_threshold(self) -> int: ...  # noqa: D102
+
+
 def gather(
     previous: Mapping[str, Any],
     probing: Probing,
+    probe: ProbeTimes | None,
     *,
-    period_seconds: float,
-    failure_threshold: int,
     ready: frozenset[str],
     now: datetime,
 ) -> Evidence:
-    """The evidence, given the previous status, the spec's probe, and the pods that the kubelet calls ready.
+    """The evidence, given the previous status, the spec's probe, and who is ready by the kubelet."""
+    inherited = _said_serving(previous, ready)
+    patience = max(_MIN_PATIENCE * probing.period_seconds, _to_a_verdict(probe) if probe else _NO_PROBE)
+    return Evidence(probing, inherited, timedelta(seconds=patience), now)
 
-    Failures need as many periods as the threshold to become a verdict; who has none in the period after that
-    is not being probed.
-    """
-    periods = max(_MIN_PATIENCE, failure_threshold + 1)
-    patience = timedelta(seconds=periods * max(period_seconds, probing.period_seconds))
-    return Evidence(probing, _said_serving(previous, ready), patience, now)
+
+def _to_a_verdict(probe: ProbeTimes) -> float:
+    """Seconds after which a pod has been judged, also one that fails: later than that nobody probes it."""
+    slowest = probe.failure_threshold * max(probe.period_seconds, probe.timeout_seconds)
+    return max(_MIN_PATIENCE * probe.period_seconds, slowest + probe.period_seconds)
 
 
 def _said_serving(previous: Mapping[str, Any], ready: frozenset[str]) -> frozenset[str]:

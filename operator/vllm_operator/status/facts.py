@@ -14,23 +14,13 @@ from vllm_operator.api.v1alpha1 import ModelIdentity
 from vllm_operator.observed import fields
 from vllm_operator.observed.state import Object, ObservedState, ProbeResult
 from vllm_operator.status import pods
-from vllm_operator.status.evidence import Evidence, Probing, Standing, gather
+from vllm_operator.status.evidence import Evidence, ProbeTimes, Probing, Standing, gather
 
 _REVISION_ANNOTATION: Final = "deployment.kubernetes.io/revision"
 _TEMPLATE_HASH_LABEL: Final = "pod-template-hash"
 REPOSITORY_VOLUME: Final = "repository"
 #: The kubelet needs a moment after the grace period of a pod, and the news of it another.
 _STUCK_AFTER: Final = timedelta(seconds=30)
-#: Without a revision there is no probe; these only have to be some time.
-_DEFAULT_PERIOD_SECONDS: Final = 15
-_DEFAULT_THRESHOLD: Final = 3
-
-
-class _ProbeTimes(Protocol):
-    @property
-    def period_seconds(self) -> int: ...
-    @property
-    def failure_threshold(self) -> int: ...
 
 
 class RevisionView(Protocol):
@@ -45,7 +35,7 @@ class RevisionView(Protocol):
     @property
     def gpu_resource(self) -> str: ...  # noqa: D102
     @property
-    def probe(self) -> _ProbeTimes: ...  # noqa: D102
+    def probe(self) -> ProbeTimes: ...  # noqa: D102
     def name(self, model: str) -> str: ...  # noqa: D102
 
 
@@ -99,6 +89,11 @@ class PodFacts:
     def serves(self) -> bool:
         """It answers inferences, and the Service sends it some."""
         return self.ready and self.standing is Standing.SERVING
+
+    @property
+    def may_serve(self) -> bool:
+        """It is ready, and nothing speaks against it."""
+        return self.ready and self.standing is not Standing.FAILING
 
     @property
     def loads(self) -> bool:
@@ -229,14 +224,8 @@ def _times(inputs: StatusInputs, alive: list[PodFacts], evidence: Evidence, now:
 
 def _evidence(inputs: StatusInputs, present: list[Object], now: datetime) -> Evidence:
     probe = inputs.revision.probe if inputs.revision else None
-    return gather(
-        inputs.identity.status,
-        inputs.probing,
-        period_seconds=probe.period_seconds if probe else _DEFAULT_PERIOD_SECONDS,
-        failure_threshold=probe.failure_threshold if probe else _DEFAULT_THRESHOLD,
-        ready=frozenset(_uid(pod) for pod in present if pods.is_ready(pod) and not pods.is_over(pod)),
-        now=now,
-    )
+    ready = frozenset(_uid(pod) for pod in present if pods.is_ready(pod) and not pods.is_over(pod))
+    return gather(inputs.identity.status, inputs.probing, probe, ready=ready, now=now)
 
 
 def _wanted(inputs: StatusInputs) -> int:

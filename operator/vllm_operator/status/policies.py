@@ -96,7 +96,7 @@ def scaled_to_zero(facts: Facts) -> Finding | None:
 def waiting_for_gpu(facts: Facts) -> Finding | None:
     """A rolling update needs one more GPU than there is."""
     waiting = [pod for pod in facts.updated if pod.wants_gpu]
-    if not waiting or not any(pod.serves for pod in facts.old):
+    if not waiting or not any(pod.may_serve for pod in facts.old):
         return None
     pod = waiting[0]
     excerpt = pod.cause.excerpt if pod.cause else ""
@@ -119,7 +119,7 @@ def waiting_for_old_pods(facts: Facts) -> Finding | None:
         Reason.WAITING_FOR_OLD_PODS,
         pod=waiting.name if waiting else "",
         excerpt=one_line(wanted + "; ".join(holders[:_MAX_NAMED])),
-        remedy="" if facts.ending else _END_OLD_PODS,
+        remedy="" if facts.ending else _MAKE_ROOM,
     )
     return Finding("Unknown", Reason.WAITING_FOR_OLD_PODS, text)
 
@@ -159,9 +159,7 @@ def _worst(pods: tuple[PodFacts, ...]) -> tuple[PodFacts, Cause] | None:
 
 
 _MAX_NAMED: Final = 5
-_END_OLD_PODS: Final = (
-    "delete the old pod, or set `spec.rollout.type` to 'Recreate' to end the old pods first"
-)
+_MAKE_ROOM: Final = "free what it needs, or set `spec.rollout.type` to 'Recreate' to end the old pods first"
 #: A refused pod never existed: its generated name is another one in every try.
 _POD_NAME: Final = re.compile(r'pods "[^"]*"')
 
@@ -172,7 +170,7 @@ def pods_refused(facts: Facts) -> Finding | None:
     if failure.get("status") != "True":
         return None
     excerpt = one_line(_POD_NAME.sub("pods", fields.text(failure, "message")))
-    if "exceeded quota" in excerpt and any(pod.serves for pod in facts.old):
+    if "exceeded quota" in excerpt and any(pod.may_serve for pod in facts.old):
         text = message(Reason.WAITING_FOR_QUOTA, excerpt=excerpt)
         return Finding("Unknown", Reason.WAITING_FOR_QUOTA, text)
     if "exceeded quota" in excerpt and facts.ending:

@@ -5,7 +5,6 @@ from typing import Final
 from vllm_operator.api.conditions import Reason
 from vllm_operator.observed import fields
 from vllm_operator.observed.state import ProbeVerdict
-from vllm_operator.status.evidence import Standing
 from vllm_operator.status.facts import Facts, PodFacts, lost_for_good_at
 
 #: Not `Recreate`: that would wait for a pod that never ends.
@@ -30,7 +29,7 @@ def _may_serve(pod: PodFacts, facts: Facts) -> bool:
     if pod.probe is not None and not pod.probe.stale and pod.probe.verdict is ProbeVerdict.HUNG:
         return False
     if pod.ready:
-        return pod.standing is not Standing.FAILING
+        return pod.may_serve
     if pod.cause is not None:
         return pod.cause.reason is Reason.NODE_LOST
     # Turned away a moment ago, as an overloaded pod is: it may be back before another could have loaded.

@@ -37,6 +37,6 @@ def _at(event: Object) -> datetime:
         fields.when(event, "series", "lastObservedTime"),
         fields.when(event, "deprecatedLastTimestamp"),
         fields.when(event, "eventTime"),
-        fields.when(event, "metadata", "creationTimestamp"),
     )
-    return max((at for at in times if at), default=_LONG_AGO)
+    made = fields.when(event, "metadata", "creationTimestamp")
+    return max((at for at in times if at), default=made or _LONG_AGO)

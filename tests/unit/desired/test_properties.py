@@ -14,6 +14,7 @@ from unit.specs import NAMES, SPECS
 from vllm_operator.desired.effects import Restart, changes
 from vllm_operator.desired.revision import Revision, accept
 from vllm_operator.desired.state import build
+from vllm_operator.status import room
 
 RELAXED = settings(deadline=None, max_examples=100, suppress_health_check=list(HealthCheck))
 
@@ -87,3 +88,14 @@ def test_pods_restart_exactly_when_the_table_says_so(before: dict[str, Any], aft
         assert announced & {Restart.ROLLS, Restart.REFUSED}
     if announced <= {Restart.NONE}:
         assert second.hash == first.hash
+
+
+def test_another_strategy_for_now_changes_nothing_but_the_strategy() -> None:
+    model = a_model()
+    identity, revision = model.identity(), model.accepted()
+    usual = build(identity, revision, replicas=2)
+    hasty = build(identity, revision, replicas=2, strategy=room.STRATEGY)
+    assert hasty.deployment["spec"].pop("strategy") == room.STRATEGY
+    assert usual.deployment["spec"].pop("strategy") == revision.strategy
+    assert hasty == usual
+    assert revision.name("opt") == model.accepted().name("opt"), "and is in no revision"

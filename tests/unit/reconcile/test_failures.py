@@ -70,7 +70,7 @@ class _Probes:
     def results(self, key: Key) -> Mapping[str, ProbeResult]:
         return {}
 
-    def period_seconds(self, key: Key) -> float:
+    def effective_period_seconds(self, key: Key) -> float:
         return 0
 
 

@@ -16,7 +16,7 @@ from vllm_operator.status.facts import read
 
 _SERVING = serving()
 UNPROBED = replace(_SERVING, probes={}, pods=(_SERVING.pod("a").ready(since=NOW - timedelta(days=9)),))
-#: Three failures and one period more, of 15 s each.
+#: Three failures and one period more, of 15 s each: after that a pod has its verdict.
 PATIENCE = timedelta(seconds=60)
 SECOND = timedelta(seconds=1)
 
@@ -82,6 +82,19 @@ def test_a_slower_prober_is_given_its_time() -> None:
     given = inputs(probed_for=PATIENCE, unled_for=timedelta(days=1))
     slow = replace(given, probing=replace(given.probing, period_seconds=160))
     assert said(compute(slow, NOW))["Available"] == "True/Serving"
+
+
+@pytest.mark.parametrize(
+    ("period", "timeout", "threshold", "seconds"),
+    [(15, 15, 3, 60), (5, 20, 3, 65), (10, 5, 1, 20), (20, 5, 1, 40)],
+)
+def test_nothing_lapses_before_a_failing_pod_has_its_verdict(
+    period: int, timeout: int, threshold: int, seconds: int
+) -> None:
+    model = SERVED_BEFORE.with_probe(periodSeconds=period, timeoutSeconds=timeout, failureThreshold=threshold)
+    for probed_for, expected in ((seconds - 1, "True/Serving"), (seconds, "Unknown/VerdictStale")):
+        found = status(model, probed_for=timedelta(seconds=probed_for), unled_for=timedelta(days=1))
+        assert said(found)["Available"] == expected
 
 
 def test_a_verdict_of_this_operator_counts_at_once() -> None:

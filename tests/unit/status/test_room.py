@@ -177,6 +177,25 @@ def test_the_status_names_who_holds_what_the_new_pod_waits_for() -> None:
     )
 
 
+def test_an_old_pod_that_is_there_is_named_with_its_node() -> None:
+    """Of another resource than GPUs; the old pod was turned away a moment ago and may come back."""
+    cluster = wrong(just_lost).applied(MODEL.accepted())
+    new = cluster.pod("new").unschedulable("0/1 nodes are available: 1 Insufficient memory.")
+    ready_now = condition(status_of(MODEL, cluster.with_pods(new)), "Ready")
+    assert ready_now is not None
+    assert (ready_now["status"], ready_now["reason"]) == ("Unknown", "WaitingForOldPods")
+    assert (
+        "Insufficient memory; pod old-0 of the old revision is on node node-1. Remedy: free what it needs"
+        in (ready_now["message"])
+    )
+
+
+def test_a_new_leader_calls_an_unjudged_pod_no_hindrance() -> None:
+    cluster = wrong(ready).applied(MODEL.accepted())
+    found = status_of(MODEL, cluster.with_pods(cluster.pod("new").unschedulable(NO_GPU)))
+    assert said(found)["Ready"] == "Unknown/WaitingForGPU"
+
+
 def test_recreate_says_whose_end_it_waits_for() -> None:
     cluster = wrong(ready).applied(MODEL.with_spec(rollout={"type": "Recreate"}).accepted())
     waits = replace(cluster, pods=(cluster.pods[0].terminating(),))

@@ -106,7 +106,8 @@ def test_the_newest_warning_by_whichever_time_it_has() -> None:
     def event(note: str, kind: str = "Warning", **times: Any) -> dict[str, Any]:
         return {"type": kind, "reason": "FailedMount", "note": note, **times}
 
-    old = event("old", eventTime="2026-03-01T11:00:00.000000Z")
+    made = {"creationTimestamp": "2026-03-01T11:58:00Z"}
+    old = event("old", eventTime="2026-03-01T11:00:00.000000Z", metadata=made)
     legacy = event("legacy", deprecatedLastTimestamp="2026-03-01T11:30:00Z", eventTime=None)
     series = event(f"sandbox {'ab' * 32}", eventTime="2026-03-01T10:00:00Z",
                    series={"lastObservedTime": "2026-03-01T11:45:00.000000Z"})  # fmt: skip
