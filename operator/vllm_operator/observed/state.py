@@ -19,6 +19,8 @@ class ProbeVerdict(StrEnum):
     TIMEOUT = "ProbeTimeout"
     UNREACHABLE = "ProbeUnreachable"
     PROTOCOL_ERROR = "ProbeProtocolError"
+    HUNG = "EngineHung"
+    """The pod itself says that its engine has requests and makes no progress."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,13 +34,17 @@ class BackendInfo:
 
 @dataclass(frozen=True, slots=True)
 class ProbeResult:
-    """The standing verdict about one pod. `at` is when the verdict last changed, timezone-aware."""
+    """The standing verdict about one pod. `at` is when the verdict last changed, timezone-aware.
+
+    `stale`: no probe has ended for two effective periods, so the verdict says nothing of now.
+    """
 
     pod_uid: str
     verdict: ProbeVerdict
     message: str
     at: datetime
     backend: BackendInfo = field(default_factory=BackendInfo)
+    stale: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -35,13 +35,19 @@ _NO_GENERATE = "does not support 'generate' request"
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What one probe found. `success_age` is how long ago the inference that proves it ended."""
+    """What one probe found; `verdict` None: nothing for or against the pod.
 
-    verdict: ProbeVerdict
+    `success_age`: how many seconds before the probe the inference ended that proves it. `inferred`: an
+    inference of ours proves it. `certain`: the pod says so of itself, so one probe is enough.
+    """
+
+    verdict: ProbeVerdict | None
     message: str
     backend: BackendInfo | None = None
     success_age: float = 0.0
     embeds: bool = False
+    inferred: bool = False
+    certain: bool = False
 
 
 class _Refused(Exception):
@@ -52,33 +58,65 @@ class _Misunderstood(Exception):
     """The server's answer is not one of our backend's."""
 
 
-async def probe(target: ProbeTarget, *, embed: bool = False, suspect: bool = False) -> Outcome:
+async def probe(
+    target: ProbeTarget, *, embed: bool = False, suspect: bool = False, check: bool = False
+) -> Outcome:
     """Ask for the backend's own account first; infer unless that tells of a success within half a period.
 
-    `suspect`: the last probe failed, so only an inference counts now, and no time goes into the account.
-    Nothing that the network or the server does makes it raise. Takes the deadline and a few seconds at most.
+    `suspect`: the last probe failed, so only an inference counts now. `check`: an inference is due for what
+    the account does not prove; where it gets no answer in time, the account still proves that others do.
+    Nothing that the network or the server does makes it raise. Takes the deadline and a second at most.
     """
     deadline = deadline_seconds(target)
     info: Mapping[str, Any] = {}
+    age: float | None = None
     embed = embed or target.kind == "embed"
     url = f"[{target.address}]" if ":" in target.address else target.address
     try:
-        async with InferenceServerClient(f"{url}:{GRPC_PORT}", channel_args=_CHANNEL) as client:
-            info = {} if suspect else await _backend_info(client, target)
-            backend = _backend(info)
-            if info.get("engine") == "dead":
-                return Outcome(ProbeVerdict.FAILED, "the backend reports that its engine is dead", backend)
-            age = info.get("seconds_since_last_success")
-            if isinstance(age, int | float) and 0 <= age < target.period_seconds / 2:
-                return Outcome(ProbeVerdict.SERVING, "", backend, success_age=float(age), embeds=embed)
-            async with asyncio.timeout(deadline):
-                return await _infer(client, target, backend, embed=embed)
+        async with (
+            InferenceServerClient(f"{url}:{GRPC_PORT}", channel_args=_CHANNEL) as client,
+            asyncio.timeout(deadline),
+        ):
+            info = await _backend_info(client, target)
+            told = _told(info)
+            if told is not None:
+                return told
+            if target.ask_only:
+                return Outcome(None, "", _backend(info))
+            age = None if suspect else _recent_success(info, target)
+            if age is not None and not check:
+                return Outcome(ProbeVerdict.SERVING, "", _backend(info), success_age=age, embeds=embed)
+            return await _infer(client, target, _backend(info), embed=embed)
     except TimeoutError:
-        if not await _connects(target):
-            return _unreachable(target, _backend(info))
-        return Outcome(ProbeVerdict.TIMEOUT, f"no answer within {deadline:g} s", _backend(info))
+        if age is not None:
+            return Outcome(ProbeVerdict.SERVING, "", _backend(info), success_age=age, embeds=embed)
+        outcome = Outcome(ProbeVerdict.TIMEOUT, f"no answer within {deadline:g} s", _backend(info))
+        if not target.ask_only and not await _connects(target):
+            outcome = _unreachable(target, _backend(info))
     except grpc.aio.AioRpcError as error:
-        return await _of_rpc_error(error, target, _backend(info), deadline)
+        outcome = await _of_rpc_error(error, target, _backend(info), deadline)
+    # A pod that was turned away may well not answer.
+    return Outcome(None, "") if target.ask_only else outcome
+
+
+def _told(info: Mapping[str, Any]) -> Outcome | None:
+    """What the backend holds against itself."""
+    engine = info.get("engine")
+    if engine == "dead":
+        message = "the backend reports that its engine is dead"
+        return Outcome(ProbeVerdict.FAILED, message, _backend(info), certain=True)
+    if engine == "hung":
+        message = "the backend reports requests in flight and no sign of life from its engine"
+        return Outcome(ProbeVerdict.HUNG, message, _backend(info), certain=True)
+    return None
+
+
+def _recent_success(info: Mapping[str, Any], target: ProbeTarget) -> float | None:
+    """How many seconds ago a request of others was answered in full, if that was within half a period."""
+    age = info.get("seconds_since_last_success")
+    if isinstance(age, int | float) and not isinstance(age, bool) and 0 <= age < target.period_seconds / 2:
+        return float(age)
+    return None
 
 
 def deadline_seconds(target: ProbeTarget) -> float:
@@ -87,7 +125,12 @@ def deadline_seconds(target: ProbeTarget) -> float:
 
 
 #: A pod's address is its own: no proxy from the environment, no connection shared with another probe.
-_CHANNEL = [("grpc.enable_http_proxy", 0), ("grpc.use_local_subchannel_pool", 1)]
+#: And there is nothing to look up for an address.
+_CHANNEL = [
+    ("grpc.enable_http_proxy", 0),
+    ("grpc.use_local_subchannel_pool", 1),
+    ("grpc.service_config_disable_resolution", 1),
+]
 
 
 async def _infer(
@@ -107,7 +150,7 @@ async def _infer(
         return Outcome(ProbeVerdict.FAILED, _excerpt(f"inference failed: {error}"), backend, embeds=embed)
     except _Misunderstood as error:
         return Outcome(ProbeVerdict.PROTOCOL_ERROR, _excerpt(str(error)), backend, embeds=embed)
-    return Outcome(ProbeVerdict.SERVING, "", backend, embeds=embed)
+    return Outcome(ProbeVerdict.SERVING, "", backend, embeds=embed, inferred=True)
 
 
 async def _generate(client: InferenceServerClient, target: ProbeTarget) -> None:

@@ -3,10 +3,15 @@
 from vllm_operator.desired.revision import Revision
 from vllm_operator.observed.state import Object, ObservedState
 from vllm_operator.observed.target import ProbeTarget
+from vllm_operator.status import pods
 
 
 def probe_targets(observed: ObservedState, revision: Revision | None) -> tuple[ProbeTarget, ...]:
-    """The pods that the Service selects: ready by the kubelet, and not on their way out."""
+    """The pods that the Service selects, and those that it selected until they were turned away.
+
+    The first are ready by the kubelet and not on their way out. The others lost that while their container
+    ran: they are only asked how they are, since a pod whose engine hangs can still say so.
+    """
     if revision is None:
         return ()
     probe = revision.probe
@@ -24,16 +29,16 @@ def probe_targets(observed: ObservedState, revision: Revision | None) -> tuple[P
             period_seconds=probe.period_seconds,
             timeout_seconds=probe.timeout_seconds,
             failure_threshold=probe.failure_threshold,
+            ask_only=not pods.is_ready(pod),
         )
         for pod in observed.pods
-        if _is_ready(pod)
+        if _has_address(pod) and (pods.is_ready(pod) or pods.lost_readiness(pod))
     )
 
 
-def _is_ready(pod: Object) -> bool:
-    status = pod.get("status") or {}
-    ready = any(
-        condition["type"] == "Ready" and condition["status"] == "True"
-        for condition in status.get("conditions") or ()
+def _has_address(pod: Object) -> bool:
+    return (
+        bool((pod.get("status") or {}).get("podIP"))
+        and not pods.is_terminating(pod)
+        and not pods.is_over(pod)
     )
-    return ready and bool(status.get("podIP")) and not pod["metadata"].get("deletionTimestamp")

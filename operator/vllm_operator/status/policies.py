@@ -155,6 +155,7 @@ _PROBE_REASONS: Final = {
     ProbeVerdict.TIMEOUT: Reason.PROBE_TIMEOUT,
     ProbeVerdict.UNREACHABLE: Reason.PROBE_UNREACHABLE,
     ProbeVerdict.PROTOCOL_ERROR: Reason.PROBE_PROTOCOL_ERROR,
+    ProbeVerdict.HUNG: Reason.ENGINE_HUNG,
 }
 
 
