@@ -32,8 +32,10 @@ class TritonStandIn(service_pb2_grpc.GRPCInferenceServiceServicer):
     mute        answer with a response that lacks the output
     """
 
-    def __init__(self, behaviour: str = "serve") -> None:
+    def __init__(self, behaviour: str = "serve", *, calls: int = 8) -> None:
+        """`calls`: how many it can have open at once."""
         self.behaviour = behaviour
+        self._calls = calls
         self.text = " Paris"
         self.generates = True
         self.info: dict[str, Any] | None = {
@@ -65,7 +67,7 @@ class TritonStandIn(service_pb2_grpc.GRPCInferenceServiceServicer):
     def start(self) -> None:
         """Listen; the address stays the same over stop and start."""
         self._closing.clear()
-        self._server = grpc.server(futures.ThreadPoolExecutor(8))
+        self._server = grpc.server(futures.ThreadPoolExecutor(self._calls))
         service_pb2_grpc.add_GRPCInferenceServiceServicer_to_server(self, self._server)
         self._server.add_insecure_port(f"{self.address}:{PORT}")
         self._server.start()

@@ -70,6 +70,7 @@ class Prober:
         self._timer: asyncio.TimerHandle | None = None
         self._survey_timer: asyncio.TimerHandle | None = None
         self._closed = False
+        self._surveyed = 0
 
     # What others ask of it
 
@@ -88,8 +89,8 @@ class Prober:
                 self._start_over(pods[uid], now)
         if not pods:
             del self._pods[key]
-        if self._survey_timer is None and self._pods and not self._closed:
-            self._survey()
+        if len(self._pods) >= 2 * self._surveyed and not self._closed:
+            self._survey()  # a new leader hears of thousands of models within a second
         self._dispatch()
 
     def results(self, key: Key) -> Mapping[str, ProbeResult]:
@@ -217,13 +218,15 @@ class Prober:
 
     def _judge(self, probed: PodProbe, outcome: triton.Outcome, started: float, now: float) -> None:
         metrics.PROBES.labels(outcome.verdict.value if outcome.verdict else "Asked").inc()
-        probed.first, probed.judged, probed.embeds = False, now, outcome.embeds
+        was_first, probed.first = probed.first, False
+        probed.judged, probed.embeds = now, outcome.embeds
         if outcome.inferred:
             probed.proved = started
         changed = probed.judge(outcome)
         was_stale, probed.stale = probed.stale, False
         if outcome.verdict is ProbeVerdict.SERVING:
-            due = schedule.after_success(started, now, self._period(probed), outcome.success_age)
+            period, age = self._period(probed), outcome.success_age
+            due = schedule.after_success(started, now, period, age, first=was_first)
         else:
             due = schedule.after_failure(started, now, self._period(probed))
         self._plan(probed, due)
@@ -245,7 +248,10 @@ class Prober:
 
     def _survey(self) -> None:
         """Set the periods, find verdicts that have become stale, publish both."""
+        if self._survey_timer is not None:
+            self._survey_timer.cancel()
         self._survey_timer = asyncio.get_running_loop().call_later(_SURVEY_SECONDS, self._survey)
+        self._surveyed = max(len(self._pods), 1)
         demands: dict[str, schedule.Demand] = defaultdict(schedule.Demand)
         for probed in self._every():
             demand, rate = demands[probed.key.namespace], 1 / probed.target.period_seconds

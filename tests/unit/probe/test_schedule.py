@@ -1,6 +1,8 @@
 """The arithmetic of periods: tables."""
 
+import itertools
 from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 
@@ -111,3 +113,30 @@ def test_the_first_probes_of_thousands_of_pods_cost_a_minutes_budget_at_once_and
         now = firsts.ready_at(now)
     assert now - 100 == pytest.approx(1000 / RATE, rel=0.01)
     assert firsts.ready_at(10_000) == 10_000
+
+
+def rows(document: str, header: str) -> list[list[float]]:
+    """The numbers of the table under a heading row that begins like `header`."""
+    lines = (Path(__file__).parents[3] / "docs" / document).read_text().splitlines()
+    start = next(number for number, line in enumerate(lines) if line.startswith(header))
+    table = itertools.takewhile(lambda line: line.startswith("|"), lines[start + 2 :])
+    return [[float(cell.split()[0]) for cell in line.strip("|").split("|")] for line in table]
+
+
+def test_the_documented_times_for_many_pods_are_those_of_this_code() -> None:
+    found = rows("operations.md", "| pods | effective period")
+    assert len(found) >= 5
+    for pods, period, detection, stale in found:
+        pace = paces({"ns": Demand(routine=pods / 15)}, cpu_seconds_a_probe=0.004)["ns"].routine
+        longest = schedule.seconds_to_detect(Times(15, 3), deadline=15, routine=15 * pace, urgent=15)
+        assert (period, detection) == (round(15 * pace), round(longest))
+        assert stale == round(schedule.stale_after(15 * pace, 15))
+
+
+def test_the_documented_times_to_detect_are_those_of_this_code() -> None:
+    found = rows("conditions.md", "| `periodSeconds` | `timeoutSeconds`")
+    assert len(found) >= 4
+    for period, timeout, threshold, hang, error in found:
+        target = Times(period, int(threshold))
+        assert hang == schedule.seconds_to_detect(target, deadline=timeout, routine=period, urgent=period)
+        assert error == schedule.seconds_to_detect(target, deadline=0, routine=period, urgent=period)
