@@ -95,7 +95,7 @@ class TritonStandIn(service_pb2_grpc.GRPCInferenceServiceServicer):
     ) -> Generator[Any, None, bool]:
         """Answer an inference; False when the call is over without an answer."""
         if self.behaviour == "hang":
-            while context.is_active() and not self._closing.wait(0.1):
+            while context.is_active() and not self._closing.wait(0.02):
                 pass
             return False
         if self.behaviour == "error":

@@ -7,6 +7,7 @@ import time
 from vllm_operator.observed.state import ProbeVerdict
 from vllm_operator.observed.target import ProbeTarget
 from vllm_operator.probe import triton
+from vllm_operator.probe.outcome import Outcome
 
 #: For what a probe does outside its deadline; past it the probe is cut.
 _GRACE_SECONDS = 5.0
@@ -24,7 +25,7 @@ class ProbeThread:
         self._thread = threading.Thread(target=self._run, name="probes", daemon=True)
         self._thread.start()
 
-    async def ask(self, target: ProbeTarget, *, embed: bool, suspect: bool, check: bool) -> triton.Outcome:
+    async def ask(self, target: ProbeTarget, *, embed: bool, suspect: bool, check: bool) -> Outcome:
         """One probe; cancelling it ends it in the thread, too."""
         question = _bounded(target, embed=embed, suspect=suspect, check=check)
         return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(question, self._loop))
@@ -49,9 +50,9 @@ def other_threads_cpu() -> float:
     return time.process_time() - time.thread_time()
 
 
-async def _bounded(target: ProbeTarget, *, embed: bool, suspect: bool, check: bool) -> triton.Outcome:
+async def _bounded(target: ProbeTarget, *, embed: bool, suspect: bool, check: bool) -> Outcome:
     try:
         async with asyncio.timeout(limit_seconds(target)):
             return await triton.probe(target, embed=embed, suspect=suspect, check=check)
     except TimeoutError:
-        return triton.Outcome(ProbeVerdict.TIMEOUT, f"no answer within {triton.deadline_seconds(target):g} s")
+        return Outcome(ProbeVerdict.TIMEOUT, f"no answer within {triton.deadline_seconds(target):g} s")

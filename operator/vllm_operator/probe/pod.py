@@ -7,8 +7,8 @@ from datetime import UTC, datetime
 from vllm_operator.observed.state import BackendInfo, ProbeResult, ProbeVerdict
 from vllm_operator.observed.store import Key
 from vllm_operator.observed.target import ProbeTarget
+from vllm_operator.probe.outcome import Outcome
 from vllm_operator.probe.schedule import CONTENT_PERIODS
-from vllm_operator.probe.triton import Outcome
 
 
 @dataclass(slots=True, eq=False)

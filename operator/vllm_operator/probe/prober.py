@@ -16,6 +16,7 @@ from vllm_operator.observed.target import ProbeTarget
 from vllm_operator.probe import report, schedule, triton
 from vllm_operator.probe.asking import ProbeThread, limit_seconds, other_threads_cpu
 from vllm_operator.probe.meter import Meter
+from vllm_operator.probe.outcome import Outcome
 from vllm_operator.probe.pod import PodProbe
 from vllm_operator.probe.progress import Progress
 from vllm_operator.probe.shares import Shares
@@ -32,9 +33,7 @@ _WORK_SECONDS: Final = 1.0
 class Ask(Protocol):
     """One probe of one pod."""
 
-    def __call__(
-        self, target: ProbeTarget, *, embed: bool, suspect: bool, check: bool
-    ) -> Awaitable[triton.Outcome]:
+    def __call__(self, target: ProbeTarget, *, embed: bool, suspect: bool, check: bool) -> Awaitable[Outcome]:
         """`embed`: an earlier probe found that this model embeds. The others are as for `triton.probe`."""
 
 
@@ -184,7 +183,7 @@ class Prober:
         self._shares.wait(probed.key.namespace)
         self._dispatch()
 
-    async def _ask_once(self, probed: PodProbe, now: float) -> triton.Outcome:
+    async def _ask_once(self, probed: PodProbe, now: float) -> Outcome:
         try:
             return await self._ask(
                 probed.target,
@@ -195,9 +194,9 @@ class Prober:
         except Exception:
             # A bug here must not silence the pod's probes for ever, nor pass for a healthy model.
             _log.exception("bug in the prober, please report it", pod=probed.target.pod_name)
-            return triton.Outcome(ProbeVerdict.FAILED, "the probe itself failed; see the operator's log")
+            return Outcome(ProbeVerdict.FAILED, "the probe itself failed; see the operator's log")
 
-    def _ended(self, probed: PodProbe, task: asyncio.Task[triton.Outcome]) -> None:
+    def _ended(self, probed: PodProbe, task: asyncio.Task[Outcome]) -> None:
         now, started = _now(), probed.started if probed.started is not None else _now()
         self._shares.release(probed.key.namespace, waited=probed.at_work is None)
         if probed.at_work is not None:
@@ -216,7 +215,7 @@ class Prober:
             self._judge(probed, task.result(), started, now)
         self._dispatch()
 
-    def _judge(self, probed: PodProbe, outcome: triton.Outcome, started: float, now: float) -> None:
+    def _judge(self, probed: PodProbe, outcome: Outcome, started: float, now: float) -> None:
         metrics.PROBES.labels(outcome.verdict.value if outcome.verdict else "Asked").inc()
         was_first, probed.first = probed.first, False
         probed.judged, probed.embeds = now, outcome.embeds

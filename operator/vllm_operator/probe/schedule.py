@@ -13,13 +13,15 @@ BUDGET_CPU_PER_SECOND: Final = 8 / 60
 #: Under traffic, an answer that must contain a text is checked every so many effective periods.
 CONTENT_PERIODS: Final = 4
 LEAST_PAUSE_SECONDS: Final = 0.5
+#: For the pod to notice that an inference is no longer wanted, before it gets the next one.
+_PAUSE_AFTER_FAILURE_SECONDS: Final = 0.25
 #: Early rather than late: a period is a promise, and the status still has to follow the verdict.
-_JITTER: Final = (0.85, 0.95)
+_JITTER: Final = (0.8, 0.9)
 #: Some room: to catch up with what has become late, and for the main thread's part, which is not measured
 #: (0.5 ms a probe beside the 4 ms that are).
 _PLANNED: Final = 0.85 * sum(_JITTER) / len(_JITTER)
 #: After the first success: so that pods found together are not probed together for ever.
-_FIRST_JITTER: Final = (0.1, 0.95)
+_FIRST_JITTER: Final = (0.1, 0.9)
 #: The part of a namespace's share that new and suspect pods may take before their periods stretch, too.
 _URGENT_PART: Final = 0.5
 #: So many seconds of the budget may be spent at once on pods never probed, as after a change of the leader.
@@ -95,7 +97,7 @@ def after_success(
 
 def after_failure(started: float, ended: float, period: float) -> float:
     """When the next probe is due: a period that passed while the last one waited is skipped."""
-    return max(started + period * jitter(), started + LEAST_PAUSE_SECONDS, ended)
+    return max(started + max(period * jitter(), LEAST_PAUSE_SECONDS), ended + _PAUSE_AFTER_FAILURE_SECONDS)
 
 
 def seconds_to_detect(target: Times, *, deadline: float, routine: float, urgent: float) -> float:

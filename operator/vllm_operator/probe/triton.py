@@ -3,8 +3,7 @@
 import asyncio
 import json
 import math
-from collections.abc import AsyncIterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from typing import Any
 
 import grpc
@@ -15,6 +14,7 @@ from tritonclient.grpc.aio import InferenceServerClient
 from vllm_operator.api.meta import GRPC_PORT
 from vllm_operator.observed.state import BackendInfo, ProbeVerdict
 from vllm_operator.observed.target import ProbeTarget
+from vllm_operator.probe.outcome import Outcome
 
 #: Under load a healthy server may take this long for one token; a shorter deadline would call that a hang.
 _LEAST_DEADLINE_SECONDS = 5.0
@@ -31,23 +31,6 @@ _FOREIGN = (
     "http2 header",
 )
 _NO_GENERATE = "does not support 'generate' request"
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """What one probe found; `verdict` None: nothing for or against the pod.
-
-    `success_age`: how many seconds before the probe the inference ended that proves it. `inferred`: an
-    inference of ours proves it. `certain`: the pod says so of itself, so one probe is enough.
-    """
-
-    verdict: ProbeVerdict | None
-    message: str
-    backend: BackendInfo | None = None
-    success_age: float = 0.0
-    embeds: bool = False
-    inferred: bool = False
-    certain: bool = False
 
 
 class _Refused(Exception):
@@ -77,7 +60,8 @@ async def probe(
             InferenceServerClient(f"{url}:{GRPC_PORT}", channel_args=_CHANNEL) as client,
             asyncio.timeout(deadline),
         ):
-            info = await _backend_info(client, target)
+            call = _Call(client, target)
+            info = await _backend_info(call)
             told = _told(info)
             if told is not None:
                 return told
@@ -86,7 +70,9 @@ async def probe(
             age = None if suspect else _recent_success(info, target)
             if age is not None and not check:
                 return Outcome(ProbeVerdict.SERVING, "", _backend(info), success_age=age, embeds=embed)
-            return await _infer(client, target, _backend(info), embed=embed)
+            # After an answer the call takes the inference, too: a call is a third of a probe's cost.
+            ask = call if info else _Call(client, target)
+            return await _infer(client, ask, target, _backend(info), embed=embed)
     except TimeoutError:
         if age is not None:
             return Outcome(ProbeVerdict.SERVING, "", _backend(info), success_age=age, embeds=embed)
@@ -134,18 +120,24 @@ _CHANNEL = [
 
 
 async def _infer(
-    client: InferenceServerClient, target: ProbeTarget, backend: BackendInfo | None, *, embed: bool
+    client: InferenceServerClient,
+    call: "_Call",
+    target: ProbeTarget,
+    backend: BackendInfo | None,
+    *,
+    embed: bool,
 ) -> Outcome:
     try:
         if not embed:
             try:
-                await _generate(client, target)
+                await _generate(call, target)
             except _Refused as error:
                 if target.kind != "auto" or _NO_GENERATE not in str(error):
                     raise
                 embed = True
+                call = _Call(client, target)
         if embed:
-            await _embed(client, target)
+            await _embed(call, target)
     except _Refused as error:
         return Outcome(ProbeVerdict.FAILED, _excerpt(f"inference failed: {error}"), backend, embeds=embed)
     except _Misunderstood as error:
@@ -153,11 +145,9 @@ async def _infer(
     return Outcome(ProbeVerdict.SERVING, "", backend, embeds=embed, inferred=True)
 
 
-async def _generate(client: InferenceServerClient, target: ProbeTarget) -> None:
+async def _generate(call: "_Call", target: ProbeTarget) -> None:
     sampling = {"max_tokens": target.max_tokens, "temperature": 0}
-    answers = await _stream(
-        client,
-        target,
+    answers = await call.last(
         [
             _text("text_input", target.prompt),
             _flag("stream"),
@@ -171,9 +161,9 @@ async def _generate(client: InferenceServerClient, target: ProbeTarget) -> None:
         raise _Refused(f"the answer does not contain '{target.expect_contains}'")
 
 
-async def _embed(client: InferenceServerClient, target: ProbeTarget) -> None:
+async def _embed(call: "_Call", target: ProbeTarget) -> None:
     request = _text("embedding_request", json.dumps({"input": target.embed_input}))
-    answers = await _stream(client, target, [request], output="text_output")
+    answers = await call.last([request], output="text_output")
     if not answers:
         raise _Refused("the stream ended without a response")
     try:
@@ -187,12 +177,11 @@ async def _embed(client: InferenceServerClient, target: ProbeTarget) -> None:
         raise _Refused("the embedding is not a list of finite numbers")
 
 
-async def _backend_info(client: InferenceServerClient, target: ProbeTarget) -> Mapping[str, Any]:
+async def _backend_info(call: "_Call") -> Mapping[str, Any]:
     """What the backend says of itself; nothing where it does not know the question, or is too busy for it."""
     try:
         async with asyncio.timeout(_INFO_SECONDS):
-            answers = await _stream(client, target, [_flag("backend_info_request")], output="backend_info")
-        info = json.loads(answers[0]) if answers else {}
+            info = json.loads(await call.one([_flag("backend_info_request")], output="backend_info"))
     except (TimeoutError, ValueError, _Refused, _Misunderstood):
         return {}
     return info if isinstance(info, Mapping) else {}
@@ -209,27 +198,47 @@ def _backend(info: Mapping[str, Any]) -> BackendInfo | None:
     )
 
 
-async def _stream(
-    client: InferenceServerClient, target: ProbeTarget, inputs: Sequence[InferInput], *, output: str
-) -> list[str]:
-    """Send one request, read one output's texts until the server ends the stream."""
+class _Call:
+    """One bidirectional call to the pod. Of no use any more after an error, a timeout or `last`."""
 
-    async def requests() -> AsyncIterator[dict[str, Any]]:
-        yield {"model_name": target.model_name, "inputs": list(inputs)}
+    def __init__(self, client: InferenceServerClient, target: ProbeTarget) -> None:
+        self._model = target.model_name
+        self._requests: asyncio.Queue[Sequence[InferInput] | None] = asyncio.Queue()
+        self._responses = client.stream_infer(self._send())
 
-    texts: list[str] = []
-    responses = client.stream_infer(requests())
-    try:
-        async for result, error in responses:
-            if error is not None:
-                raise _Refused(error.message())
-            array = result.as_numpy(output)
-            if array is None:
-                raise _Misunderstood(f"the response has no output '{output}'")
-            texts.extend(_decode(element) for element in array.reshape(-1))
-    finally:
-        responses.cancel()
-    return texts
+    async def one(self, inputs: Sequence[InferInput], *, output: str) -> str:
+        """Send a request that has exactly one answer; its text."""
+        self._requests.put_nowait(inputs)
+        try:
+            return "".join(_texts(await anext(self._responses), output))
+        except StopAsyncIteration:
+            raise _Refused("the stream ended without a response") from None
+        except BaseException:
+            self._responses.cancel()
+            raise
+
+    async def last(self, inputs: Sequence[InferInput], *, output: str) -> list[str]:
+        """Send the last request; its texts, until the server ends the call."""
+        self._requests.put_nowait(inputs)
+        self._requests.put_nowait(None)
+        try:
+            return [text async for response in self._responses for text in _texts(response, output)]
+        finally:
+            self._responses.cancel()
+
+    async def _send(self) -> AsyncIterator[dict[str, Any]]:
+        while (inputs := await self._requests.get()) is not None:
+            yield {"model_name": self._model, "inputs": list(inputs)}
+
+
+def _texts(response: tuple[Any, Any], output: str) -> Iterator[str]:
+    result, error = response
+    if error is not None:
+        raise _Refused(error.message())
+    array = result.as_numpy(output)
+    if array is None:
+        raise _Misunderstood(f"the response has no output '{output}'")
+    return (_decode(element) for element in array.reshape(-1))
 
 
 def _text(name: str, value: str) -> InferInput:

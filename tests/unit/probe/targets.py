@@ -3,7 +3,7 @@
 from vllm_operator.observed.state import ProbeVerdict
 from vllm_operator.observed.store import Key
 from vllm_operator.observed.target import ProbeTarget
-from vllm_operator.probe.triton import Outcome
+from vllm_operator.probe.outcome import Outcome
 
 KEY = Key("ns", "llama")
 TARGET = ProbeTarget(

@@ -6,8 +6,8 @@ import pytest
 
 from unit.probe.targets import ERRS, GOOD, HANGS, KEY, TARGET
 from vllm_operator.observed.state import BackendInfo, ProbeVerdict
+from vllm_operator.probe.outcome import Outcome
 from vllm_operator.probe.pod import PodProbe
-from vllm_operator.probe.triton import Outcome
 
 HUNG = Outcome(ProbeVerdict.HUNG, "the engine hangs", BackendInfo(vllm="0.32.0"), certain=True)
 ASKED = Outcome(None, "", BackendInfo(vllm="0.32.0"))

@@ -15,8 +15,9 @@ from unit.virtualtime import run_virtually
 from vllm_operator.observed.state import BackendInfo, ProbeResult, ProbeVerdict
 from vllm_operator.observed.store import Key
 from vllm_operator.observed.target import ProbeTarget
+from vllm_operator.probe.outcome import Outcome
 from vllm_operator.probe.prober import Prober
-from vllm_operator.probe.triton import Outcome, deadline_seconds
+from vllm_operator.probe.triton import deadline_seconds
 
 EVER = 1e9
 _QUICK = 0.01

@@ -25,10 +25,10 @@ def cpu_a_minute(demands: dict[str, Demand], found: dict[str, Pace]) -> float:
         demand.urgent / found[namespace].urgent + demand.routine / found[namespace].routine
         for namespace, demand in demands.items()
     )
-    return sum(rates) * COST * 60 / 0.85  # at worst every probe is as early as may be
+    return sum(rates) * COST * 60 / 0.8  # at worst every probe is as early as may be
 
 
-@pytest.mark.parametrize("pods", [1, 10, 300])
+@pytest.mark.parametrize("pods", [1, 10, 250])
 def test_a_few_pods_keep_the_periods_of_their_specs(pods: int) -> None:
     assert paces({"ns": Demand(routine=pods / 15)}, cpu_seconds_a_probe=COST) == {"ns": Pace()}
 
@@ -90,14 +90,14 @@ def test_a_probe_that_takes_its_whole_deadline_leaves_no_stale_verdict(period: i
 
 
 def test_the_next_probe_is_due_one_period_after_the_success_that_the_backend_reported() -> None:
-    assert 4.5 <= schedule.after_success(0, 1, 10, 4.0) <= 5.5
-    assert 8.5 <= schedule.after_success(0, 1, 10, 0) <= 9.5
+    assert 4 <= schedule.after_success(0, 1, 10, 4.0) <= 5
+    assert 8 <= schedule.after_success(0, 1, 10, 0) <= 9
     assert schedule.after_success(0, 9.9, 10, 4.0) == 10.4
 
 
 def test_a_period_that_passed_meanwhile_is_skipped() -> None:
-    assert 8.5 <= schedule.after_failure(0, 1, 10) <= 9.5
-    assert schedule.after_failure(0, 35, 10) == 35
+    assert 8 <= schedule.after_failure(0, 1, 10) <= 9
+    assert schedule.after_failure(0, 35, 10) == 35.25, "as soon as the pod has let the last one go"
 
 
 def test_the_first_probes_of_thousands_of_pods_cost_a_minutes_budget_at_once_and_then_the_budget() -> None:
