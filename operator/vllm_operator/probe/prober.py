@@ -25,7 +25,7 @@ from vllm_operator.telemetry import logs, metrics
 _log = logs.get("probe")
 
 #: How often periods, stale verdicts and gauges are looked at.
-_SURVEY_SECONDS: Final = 2.0
+_SURVEY_SECONDS: Final = 5.0
 #: A probe that takes longer waits for its pod and no longer for a CPU.
 _WORK_SECONDS: Final = 1.0
 

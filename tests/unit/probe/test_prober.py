@@ -190,7 +190,7 @@ def test_periods_shrink_again_when_most_pods_are_gone() -> None:
         await asyncio.sleep(200)
         for key in keys[1:]:
             pods.prober.watch(key, [])
-        await asyncio.sleep(5)
+        await asyncio.sleep(8)
         asked = len(pods.asked[keys[0].name])
         await until(lambda: len(pods.asked[keys[0].name]) >= asked + 2, 22)
 

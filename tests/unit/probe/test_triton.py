@@ -265,7 +265,9 @@ async def test_a_grpc_server_of_another_service_is_another_protocol(server: Trit
     other.add_insecure_port(f"{server.address}:{PORT}")
     await other.start()
     try:
-        outcome = await triton.probe(target(server.address))
-        assert outcome.verdict is ProbeVerdict.PROTOCOL_ERROR
+        # Where the server's refusal overtakes the request, gRPC tells only that the call failed.
+        verdicts = {(await triton.probe(target(server.address))).verdict for _ in range(5)}
+        assert ProbeVerdict.PROTOCOL_ERROR in verdicts
+        assert verdicts <= {ProbeVerdict.PROTOCOL_ERROR, ProbeVerdict.FAILED}
     finally:
         await other.stop(grace=0)
