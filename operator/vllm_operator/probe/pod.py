@@ -61,11 +61,10 @@ class PodProbe:
         """Take the pod's newest description; True when it is now to be asked otherwise, and at once."""
         before, self.target = self.target, target
         if before.ask_only == target.ask_only:
-            if replace(before, period_seconds=0, timeout_seconds=0) != replace(
-                target, period_seconds=0, timeout_seconds=0
-            ):
-                self.proved = None
-            return False
+            if _question(before) == _question(target):
+                return False
+            self.owed, self.proved = max(self.owed, 1), None
+            return True
         # Turned away, or back: what it proved before says nothing of now. Why it failed still does.
         self.owed, self.proved, self.stale = 1, None, False
         if self.result is not None and self.result.verdict is ProbeVerdict.SERVING:
@@ -117,3 +116,8 @@ class PodProbe:
             backend=backend,
         )
         return True
+
+
+def _question(target: ProbeTarget) -> ProbeTarget:
+    """What is asked, without when."""
+    return replace(target, period_seconds=0, timeout_seconds=0, failure_threshold=0)

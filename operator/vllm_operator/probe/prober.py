@@ -218,7 +218,9 @@ class Prober:
     def _judge(self, probed: PodProbe, outcome: Outcome, started: float, now: float) -> None:
         metrics.PROBES.labels(outcome.verdict.value if outcome.verdict else "Asked").inc()
         was_first, probed.first = probed.first, False
-        probed.judged, probed.embeds = now, outcome.embeds
+        probed.judged = now
+        if outcome.verdict is ProbeVerdict.SERVING:
+            probed.embeds = outcome.embeds
         if outcome.inferred:
             probed.proved = started
         changed = probed.judge(outcome)

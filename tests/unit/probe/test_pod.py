@@ -146,8 +146,11 @@ def test_another_question_has_to_be_answered_anew_another_period_has_not() -> No
     pod.proved = 1.0
     assert not pod.turn(replace(pod.target, period_seconds=20))
     assert pod.proved == 1.0
-    assert not pod.turn(replace(pod.target, expect_contains="Rome"))
+    pod.judge(GOOD)
+    assert not pod.urgent
+    assert pod.turn(replace(pod.target, expect_contains="Rome"))
     assert pod.proved is None
+    assert pod.urgent
 
 
 def test_a_stale_verdict_says_so() -> None:
