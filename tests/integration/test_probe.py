@@ -101,7 +101,7 @@ def test_a_pod_that_hangs_for_long_gets_one_inference_at_a_time(
     kubelet.behave(models.namespace, name, ready(triton.address))
     models.create(name, probe={"periodSeconds": 5, "timeoutSeconds": 20, "failureThreshold": 1})
     models.wait_serving(name)
-    assert any("timeoutSeconds" in line for line in models.get(name)["status"].get("warnings", []))
+    assert "spec.probe.timeoutSeconds" in models.condition(name, "RepositoryReady")["message"]
     triton.behaviour = "hang"
     before, began = triton.inferences, time.monotonic()
     models.wait_condition(name, "Ready", "False", "ProbeTimeout", seconds=5 + 20 + _RECONCILE_SECONDS)
