@@ -3,10 +3,12 @@
 LoRA, metrics, the health check and explicit model control are on; the last test kills the engine.
 """
 
+import asyncio
 import json
 import os
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -14,6 +16,9 @@ import requests
 
 from backend.client import GREEDY, Client, Flood, Stream
 from backend.serving import Installation, Model, Server, eventually
+from vllm_operator.observed.state import ProbeVerdict
+from vllm_operator.observed.target import ProbeTarget
+from vllm_operator.probe import triton
 
 # A PNG of one pixel.
 PIXEL = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
@@ -535,6 +540,41 @@ def test_the_backend_says_what_it_is(client: Client) -> None:
     assert info["vllm"].startswith("0.")
     assert info["seconds_since_last_success"] < 60
     assert info["adapters"] == ["doll", "sheep"]
+
+
+@pytest.mark.parametrize(
+    ("kind", "contains", "verdict"),
+    [
+        ("auto", None, ProbeVerdict.SERVING),
+        ("generate", "every model", ProbeVerdict.SERVING),
+        ("generate", "no such answer", ProbeVerdict.FAILED),
+        ("embed", None, ProbeVerdict.FAILED),
+    ],
+)
+def test_the_operators_probe_understands_it(
+    server: Server, monkeypatch: pytest.MonkeyPatch, kind: Any, contains: str | None, verdict: ProbeVerdict
+) -> None:
+    monkeypatch.setattr(triton, "GRPC_PORT", server.grpc_port)
+    target = ProbeTarget(
+        pod_uid="pod",
+        pod_name="pod",
+        address="127.0.0.1",
+        model_name="vllm_model",
+        kind=kind,
+        prompt="The operator watches",
+        max_tokens=8,
+        expect_contains=contains,
+        embed_input="Hello",
+        period_seconds=10,
+        timeout_seconds=30,
+        failure_threshold=3,
+    )
+    outcome = asyncio.run(triton.probe(target, check=True))
+    assert outcome.verdict is verdict, outcome.message
+    assert outcome.backend is not None
+    assert outcome.backend.vllm.startswith("0.")
+    asked = asyncio.run(triton.probe(replace(target, ask_only=True)))
+    assert (asked.verdict, bool(asked.backend)) == (None, True)
 
 
 # The end

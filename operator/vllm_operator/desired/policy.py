@@ -205,3 +205,10 @@ def warnings(model: VLLMModel, settings: Settings, *, image: str) -> Iterator[st
             f"spec.cache: claim '{cache.persistent_volume_claim.claim_name}' is shared by all "
             f"{spec.replicas} replicas: with access mode ReadWriteOnce they must all run on one node"
         )
+    probe = spec.probe
+    if probe.timeout_seconds > probe.period_seconds:
+        yield (
+            f"spec.probe.timeoutSeconds: {probe.timeout_seconds} is above periodSeconds "
+            f"({probe.period_seconds}): a pod gets one probe at a time, so one that hangs is asked every "
+            f"{probe.timeout_seconds} s and found out that much later"
+        )

@@ -6,9 +6,10 @@ from typing import Literal
 
 @dataclass(frozen=True, slots=True)
 class ProbeTarget:
-    """A pod that the kubelet says is ready, and how to ask it for an inference.
+    """A pod whose model was loaded, and how to ask it for an inference.
 
     `kind` auto: generate, and embed once the backend has said that the model does not generate.
+    `ask_only`: it was ready and is no longer: it is asked for the backend's account of itself only.
     """
 
     pod_uid: str
@@ -23,3 +24,4 @@ class ProbeTarget:
     period_seconds: float
     timeout_seconds: float
     failure_threshold: int
+    ask_only: bool = False

@@ -3,8 +3,7 @@
 import asyncio
 import json
 import math
-from collections.abc import AsyncIterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from typing import Any
 
 import grpc
@@ -15,6 +14,7 @@ from tritonclient.grpc.aio import InferenceServerClient
 from vllm_operator.api.meta import GRPC_PORT
 from vllm_operator.observed.state import BackendInfo, ProbeVerdict
 from vllm_operator.observed.target import ProbeTarget
+from vllm_operator.probe.outcome import Outcome
 
 #: Under load a healthy server may take this long for one token; a shorter deadline would call that a hang.
 _LEAST_DEADLINE_SECONDS = 5.0
@@ -33,17 +33,6 @@ _FOREIGN = (
 _NO_GENERATE = "does not support 'generate' request"
 
 
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """What one probe found. `success_age` is how long ago the inference that proves it ended."""
-
-    verdict: ProbeVerdict
-    message: str
-    backend: BackendInfo | None = None
-    success_age: float = 0.0
-    embeds: bool = False
-
-
 class _Refused(Exception):
     """The server answered with an error in the stream."""
 
@@ -52,33 +41,68 @@ class _Misunderstood(Exception):
     """The server's answer is not one of our backend's."""
 
 
-async def probe(target: ProbeTarget, *, embed: bool = False, suspect: bool = False) -> Outcome:
+async def probe(
+    target: ProbeTarget, *, embed: bool = False, suspect: bool = False, check: bool = False
+) -> Outcome:
     """Ask for the backend's own account first; infer unless that tells of a success within half a period.
 
-    `suspect`: the last probe failed, so only an inference counts now, and no time goes into the account.
-    Nothing that the network or the server does makes it raise. Takes the deadline and a few seconds at most.
+    `suspect`: the last probe failed, so only an inference counts now. `check`: an inference is due for what
+    the account does not prove; where it gets no answer in time, the account still proves that others do.
+    Nothing that the network or the server does makes it raise. Takes the deadline and a second at most.
     """
     deadline = deadline_seconds(target)
     info: Mapping[str, Any] = {}
+    age: float | None = None
     embed = embed or target.kind == "embed"
     url = f"[{target.address}]" if ":" in target.address else target.address
     try:
-        async with InferenceServerClient(f"{url}:{GRPC_PORT}", channel_args=_CHANNEL) as client:
-            info = {} if suspect else await _backend_info(client, target)
-            backend = _backend(info)
-            if info.get("engine") == "dead":
-                return Outcome(ProbeVerdict.FAILED, "the backend reports that its engine is dead", backend)
-            age = info.get("seconds_since_last_success")
-            if isinstance(age, int | float) and 0 <= age < target.period_seconds / 2:
-                return Outcome(ProbeVerdict.SERVING, "", backend, success_age=float(age), embeds=embed)
-            async with asyncio.timeout(deadline):
-                return await _infer(client, target, backend, embed=embed)
+        async with (
+            InferenceServerClient(f"{url}:{GRPC_PORT}", channel_args=_CHANNEL) as client,
+            asyncio.timeout(deadline),
+        ):
+            call = _Call(client, target)
+            info = await _backend_info(call)
+            told = _told(info)
+            if told is not None:
+                return told
+            if target.ask_only:
+                return Outcome(None, "", _backend(info))
+            age = None if suspect else _recent_success(info, target)
+            if age is not None and not check:
+                return Outcome(ProbeVerdict.SERVING, "", _backend(info), success_age=age, embeds=embed)
+            # After an answer the call takes the inference, too: a call is a third of a probe's cost.
+            ask = call if info else _Call(client, target)
+            return await _infer(client, ask, target, _backend(info), embed=embed)
     except TimeoutError:
-        if not await _connects(target):
-            return _unreachable(target, _backend(info))
-        return Outcome(ProbeVerdict.TIMEOUT, f"no answer within {deadline:g} s", _backend(info))
+        if age is not None:
+            return Outcome(ProbeVerdict.SERVING, "", _backend(info), success_age=age, embeds=embed)
+        outcome = Outcome(ProbeVerdict.TIMEOUT, f"no answer within {deadline:g} s", _backend(info))
+        if not target.ask_only and not await _connects(target):
+            outcome = _unreachable(target, _backend(info))
     except grpc.aio.AioRpcError as error:
-        return await _of_rpc_error(error, target, _backend(info), deadline)
+        outcome = await _of_rpc_error(error, target, _backend(info), deadline)
+    # A pod that was turned away may well not answer.
+    return Outcome(None, "") if target.ask_only else outcome
+
+
+def _told(info: Mapping[str, Any]) -> Outcome | None:
+    """What the backend holds against itself."""
+    engine = info.get("engine")
+    if engine == "dead":
+        message = "the backend reports that its engine is dead"
+        return Outcome(ProbeVerdict.FAILED, message, _backend(info), certain=True)
+    if engine == "hung":
+        message = "the backend reports requests in flight and no sign of life from its engine"
+        return Outcome(ProbeVerdict.HUNG, message, _backend(info), certain=True)
+    return None
+
+
+def _recent_success(info: Mapping[str, Any], target: ProbeTarget) -> float | None:
+    """How many seconds ago a request of others was answered in full, if that was within half a period."""
+    age = info.get("seconds_since_last_success")
+    if isinstance(age, int | float) and not isinstance(age, bool) and 0 <= age < target.period_seconds / 2:
+        return float(age)
+    return None
 
 
 def deadline_seconds(target: ProbeTarget) -> float:
@@ -87,34 +111,43 @@ def deadline_seconds(target: ProbeTarget) -> float:
 
 
 #: A pod's address is its own: no proxy from the environment, no connection shared with another probe.
-_CHANNEL = [("grpc.enable_http_proxy", 0), ("grpc.use_local_subchannel_pool", 1)]
+#: And there is nothing to look up for an address.
+_CHANNEL = [
+    ("grpc.enable_http_proxy", 0),
+    ("grpc.use_local_subchannel_pool", 1),
+    ("grpc.service_config_disable_resolution", 1),
+]
 
 
 async def _infer(
-    client: InferenceServerClient, target: ProbeTarget, backend: BackendInfo | None, *, embed: bool
+    client: InferenceServerClient,
+    call: "_Call",
+    target: ProbeTarget,
+    backend: BackendInfo | None,
+    *,
+    embed: bool,
 ) -> Outcome:
     try:
         if not embed:
             try:
-                await _generate(client, target)
+                await _generate(call, target)
             except _Refused as error:
                 if target.kind != "auto" or _NO_GENERATE not in str(error):
                     raise
                 embed = True
+                call = _Call(client, target)
         if embed:
-            await _embed(client, target)
+            await _embed(call, target)
     except _Refused as error:
         return Outcome(ProbeVerdict.FAILED, _excerpt(f"inference failed: {error}"), backend, embeds=embed)
     except _Misunderstood as error:
         return Outcome(ProbeVerdict.PROTOCOL_ERROR, _excerpt(str(error)), backend, embeds=embed)
-    return Outcome(ProbeVerdict.SERVING, "", backend, embeds=embed)
+    return Outcome(ProbeVerdict.SERVING, "", backend, embeds=embed, inferred=True)
 
 
-async def _generate(client: InferenceServerClient, target: ProbeTarget) -> None:
+async def _generate(call: "_Call", target: ProbeTarget) -> None:
     sampling = {"max_tokens": target.max_tokens, "temperature": 0}
-    answers = await _stream(
-        client,
-        target,
+    answers = await call.last(
         [
             _text("text_input", target.prompt),
             _flag("stream"),
@@ -128,9 +161,9 @@ async def _generate(client: InferenceServerClient, target: ProbeTarget) -> None:
         raise _Refused(f"the answer does not contain '{target.expect_contains}'")
 
 
-async def _embed(client: InferenceServerClient, target: ProbeTarget) -> None:
+async def _embed(call: "_Call", target: ProbeTarget) -> None:
     request = _text("embedding_request", json.dumps({"input": target.embed_input}))
-    answers = await _stream(client, target, [request], output="text_output")
+    answers = await call.last([request], output="text_output")
     if not answers:
         raise _Refused("the stream ended without a response")
     try:
@@ -144,12 +177,11 @@ async def _embed(client: InferenceServerClient, target: ProbeTarget) -> None:
         raise _Refused("the embedding is not a list of finite numbers")
 
 
-async def _backend_info(client: InferenceServerClient, target: ProbeTarget) -> Mapping[str, Any]:
+async def _backend_info(call: "_Call") -> Mapping[str, Any]:
     """What the backend says of itself; nothing where it does not know the question, or is too busy for it."""
     try:
         async with asyncio.timeout(_INFO_SECONDS):
-            answers = await _stream(client, target, [_flag("backend_info_request")], output="backend_info")
-        info = json.loads(answers[0]) if answers else {}
+            info = json.loads(await call.one([_flag("backend_info_request")], output="backend_info"))
     except (TimeoutError, ValueError, _Refused, _Misunderstood):
         return {}
     return info if isinstance(info, Mapping) else {}
@@ -166,27 +198,47 @@ def _backend(info: Mapping[str, Any]) -> BackendInfo | None:
     )
 
 
-async def _stream(
-    client: InferenceServerClient, target: ProbeTarget, inputs: Sequence[InferInput], *, output: str
-) -> list[str]:
-    """Send one request, read one output's texts until the server ends the stream."""
+class _Call:
+    """One bidirectional call to the pod. Of no use any more after an error, a timeout or `last`."""
 
-    async def requests() -> AsyncIterator[dict[str, Any]]:
-        yield {"model_name": target.model_name, "inputs": list(inputs)}
+    def __init__(self, client: InferenceServerClient, target: ProbeTarget) -> None:
+        self._model = target.model_name
+        self._requests: asyncio.Queue[Sequence[InferInput] | None] = asyncio.Queue()
+        self._responses = client.stream_infer(self._send())
 
-    texts: list[str] = []
-    responses = client.stream_infer(requests())
-    try:
-        async for result, error in responses:
-            if error is not None:
-                raise _Refused(error.message())
-            array = result.as_numpy(output)
-            if array is None:
-                raise _Misunderstood(f"the response has no output '{output}'")
-            texts.extend(_decode(element) for element in array.reshape(-1))
-    finally:
-        responses.cancel()
-    return texts
+    async def one(self, inputs: Sequence[InferInput], *, output: str) -> str:
+        """Send a request that has exactly one answer; its text."""
+        self._requests.put_nowait(inputs)
+        try:
+            return "".join(_texts(await anext(self._responses), output))
+        except StopAsyncIteration:
+            raise _Refused("the stream ended without a response") from None
+        except BaseException:
+            self._responses.cancel()
+            raise
+
+    async def last(self, inputs: Sequence[InferInput], *, output: str) -> list[str]:
+        """Send the last request; its texts, until the server ends the call."""
+        self._requests.put_nowait(inputs)
+        self._requests.put_nowait(None)
+        try:
+            return [text async for response in self._responses for text in _texts(response, output)]
+        finally:
+            self._responses.cancel()
+
+    async def _send(self) -> AsyncIterator[dict[str, Any]]:
+        while (inputs := await self._requests.get()) is not None:
+            yield {"model_name": self._model, "inputs": list(inputs)}
+
+
+def _texts(response: tuple[Any, Any], output: str) -> Iterator[str]:
+    result, error = response
+    if error is not None:
+        raise _Refused(error.message())
+    array = result.as_numpy(output)
+    if array is None:
+        raise _Misunderstood(f"the response has no output '{output}'")
+    return (_decode(element) for element in array.reshape(-1))
 
 
 def _text(name: str, value: str) -> InferInput:

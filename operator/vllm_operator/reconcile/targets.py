@@ -8,7 +8,11 @@ from vllm_operator.status import pods
 
 
 def probe_targets(observed: ObservedState, revision: Revision | None) -> tuple[ProbeTarget, ...]:
-    """The pods that the Service selects: ready by the kubelet, and not on their way out."""
+    """The pods that the Service selects, and those that it selected until they were turned away.
+
+    The first are ready by the kubelet and not on their way out. The others lost that while their container
+    ran: they are only asked how they are, since a pod whose engine hangs can still say so.
+    """
     if revision is None:
         return ()
     probe = revision.probe
@@ -26,13 +30,14 @@ def probe_targets(observed: ObservedState, revision: Revision | None) -> tuple[P
             period_seconds=probe.period_seconds,
             timeout_seconds=probe.timeout_seconds,
             failure_threshold=probe.failure_threshold,
+            ask_only=not pods.is_ready(pod),
         )
         for pod in observed.pods
-        if _is_ready(pod)
+        if _has_address(pod) and (pods.is_ready(pod) or pods.lost_readiness(pod))
     )
 
 
-def _is_ready(pod: Object) -> bool:
+def _has_address(pod: Object) -> bool:
     """Also false where it does not say who and where it is: others may have written it."""
     named = fields.name(pod) and fields.text(pod, "metadata", "uid") and fields.text(pod, "status", "podIP")
-    return bool(named) and pods.is_ready(pod) and not pods.is_terminating(pod)
+    return bool(named) and not pods.is_terminating(pod) and not pods.is_over(pod)

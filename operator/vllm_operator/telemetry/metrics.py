@@ -54,6 +54,32 @@ WATCH_LAST_EVENT = Gauge(
     ["kind"],
     registry=REGISTRY,
 )
+PROBE_LATENESS = Histogram(
+    f"{_PREFIX}_probe_lateness_seconds",
+    "How long a pod that was due waited for its probe to start.",
+    buckets=(0.01, 0.1, 0.5, 1, 5, 15, 60, 300),
+    registry=REGISTRY,
+)
+PROBE_CPU = Counter(
+    f"{_PREFIX}_probe_cpu_seconds", "CPU time measured of all probing, in seconds.", registry=REGISTRY
+)
+PROBE_PERIOD = Gauge(
+    f"{_PREFIX}_probe_effective_period_seconds",
+    "Longest period of a pod that is neither new nor suspect, stretched so that probing stays cheap.",
+    ["namespace"],
+    registry=REGISTRY,
+)
+PROBE_DETECTION = Gauge(
+    f"{_PREFIX}_probe_detection_seconds",
+    "Longest time from a fault of a pod to the verdict, from the periods now in force.",
+    ["namespace"],
+    registry=REGISTRY,
+)
+PROBES_STALE = Gauge(
+    f"{_PREFIX}_probe_stale_verdicts",
+    "Pods with a verdict that no probe has renewed for two effective periods.",
+    registry=REGISTRY,
+)
 MODEL_CONDITION = Gauge(
     f"{_PREFIX}_model_condition",
     "1 for each condition of a VLLMModel, under the status that it has.",
@@ -61,6 +87,7 @@ MODEL_CONDITION = Gauge(
     registry=REGISTRY,
 )
 
+_with_probe_times: set[str] = set()
 _published: dict[tuple[str, str], dict[str, str]] = {}
 
 
@@ -78,6 +105,17 @@ def forget_model(namespace: str, name: str) -> None:
     """Drop a deleted model's series."""
     for condition in _published.pop((namespace, name), {}).items():
         MODEL_CONDITION.remove(namespace, name, *condition)
+
+
+def set_probe_times(periods: Mapping[str, float], detections: Mapping[str, float]) -> None:
+    """Publish both in seconds by namespace; a namespace that is not among them has no pods any more."""
+    for gauge, values in ((PROBE_PERIOD, periods), (PROBE_DETECTION, detections)):
+        for gone in _with_probe_times.difference(values):
+            gauge.remove(gone)
+        for namespace, seconds in values.items():
+            gauge.labels(namespace).set(seconds)
+    _with_probe_times.clear()
+    _with_probe_times.update(periods)
 
 
 def measure_depth(depth: Callable[[], float]) -> None:

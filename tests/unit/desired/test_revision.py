@@ -313,3 +313,11 @@ def test_idle_gpus_and_a_shared_cache_are_warned_about() -> None:
     found = list(warnings(model.parsed(), SETTINGS, image=SETTINGS.runtime_image))
     assert "1 GPU will stay idle" in found[0]
     assert "ReadWriteOnce" in found[1]
+
+
+@pytest.mark.parametrize(("period", "timeout", "warned"), [(15, 15, False), (10, 5, False), (5, 20, True)])
+def test_a_probe_that_may_outlast_its_period_is_warned_about(period: int, timeout: int, warned: bool) -> None:
+    model = a_model().with_probe(periodSeconds=period, timeoutSeconds=timeout)
+    model.accepted()
+    found = list(warnings(model.parsed(), SETTINGS, image=SETTINGS.runtime_image))
+    assert ["spec.probe.timeoutSeconds" in warning for warning in found] == [True] * warned

@@ -8,10 +8,12 @@ from dataclasses import replace
 
 import pytest
 
+from operatorkit.waiting import wait_for
 from tritonstandin import PORT, TritonStandIn
 from vllm_operator.observed.state import BackendInfo, ProbeVerdict
 from vllm_operator.observed.target import ProbeTarget
 from vllm_operator.probe import triton
+from vllm_operator.probe.asking import ProbeThread
 
 Handler = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
@@ -87,6 +89,86 @@ async def test_a_dead_engine_is_believed(server: TritonStandIn) -> None:
     server.info["engine"] = "dead"
     assert (await triton.probe(target(server.address))).verdict is ProbeVerdict.FAILED
     assert server.inferences == 0
+
+
+@pytest.mark.parametrize("suspect", [False, True])
+async def test_a_hung_engine_is_believed_and_gets_no_further_request(
+    server: TritonStandIn, suspect: bool
+) -> None:
+    assert server.info is not None
+    server.info.update(engine="hung", seconds_since_last_success=1.0)
+    outcome = await triton.probe(target(server.address), suspect=suspect)
+    assert (outcome.verdict, outcome.certain) == (ProbeVerdict.HUNG, True)
+    assert server.inferences == 0
+
+
+@pytest.mark.parametrize(
+    ("engine", "verdict"),
+    [("healthy", None), ("hung", ProbeVerdict.HUNG), ("dead", ProbeVerdict.FAILED)],
+)
+async def test_a_pod_that_was_turned_away_is_only_asked_how_it_is(
+    server: TritonStandIn, engine: str, verdict: ProbeVerdict | None
+) -> None:
+    assert server.info is not None
+    server.info["engine"] = engine
+    outcome = await triton.probe(replace(target(server.address), ask_only=True))
+    assert outcome.verdict is verdict
+    assert outcome.backend is not None
+    assert server.inferences == 0
+
+
+@pytest.mark.parametrize("silence", ["closed", "no account"])
+async def test_what_a_pod_that_was_turned_away_does_not_say_is_not_held_against_it(
+    server: TritonStandIn, silence: str
+) -> None:
+    if silence == "closed":
+        server.stop()
+    server.info = None
+    outcome = await triton.probe(replace(target(server.address), ask_only=True))
+    assert (outcome.verdict, outcome.backend) == (None, None)
+
+
+async def test_under_traffic_what_must_be_in_the_answer_is_checked_when_it_is_due(
+    server: TritonStandIn,
+) -> None:
+    assert server.info is not None
+    server.info["seconds_since_last_success"] = 0.1
+    wrong = replace(target(server.address), kind="generate", expect_contains="Rome")
+    spared = await triton.probe(wrong)
+    assert (spared.verdict, spared.inferred) == (ProbeVerdict.SERVING, False)
+    checked = await triton.probe(wrong, check=True)
+    assert checked.verdict is ProbeVerdict.FAILED
+    right = await triton.probe(replace(wrong, expect_contains="Paris"), check=True)
+    assert (right.verdict, right.inferred) == (ProbeVerdict.SERVING, True)
+
+
+async def test_a_check_that_gets_no_answer_under_traffic_says_nothing_of_the_content(
+    server: TritonStandIn,
+) -> None:
+    assert server.info is not None
+    server.info["seconds_since_last_success"] = 0.1
+    server.behaviour = "hang"
+    outcome = await triton.probe(replace(target(server.address), expect_contains="Paris"), check=True)
+    assert (outcome.verdict, outcome.inferred) == (ProbeVerdict.SERVING, False)
+    suspect = await triton.probe(replace(target(server.address), expect_contains="Paris"), suspect=True)
+    assert suspect.verdict is ProbeVerdict.TIMEOUT
+
+
+async def test_a_probe_in_the_probers_thread_finds_the_same_and_is_ended_when_it_is_cancelled(
+    server: TritonStandIn,
+) -> None:
+    thread = ProbeThread()
+    try:
+        outcome = await thread.ask(target(server.address), embed=False, suspect=False, check=False)
+        assert outcome.verdict is ProbeVerdict.SERVING
+        server.behaviour = "hang"
+        slow = replace(target(server.address), timeout_seconds=60)
+        attempt = asyncio.create_task(thread.ask(slow, embed=False, suspect=False, check=False))
+        await asyncio.to_thread(wait_for, "the inference has arrived", lambda: server.in_flight == 1, 10)
+        attempt.cancel()
+        await asyncio.to_thread(wait_for, "the inference has ended", lambda: server.in_flight == 0, 10)
+    finally:
+        thread.close()
 
 
 async def test_a_model_that_does_not_generate_is_asked_for_an_embedding(server: TritonStandIn) -> None:
@@ -183,7 +265,9 @@ async def test_a_grpc_server_of_another_service_is_another_protocol(server: Trit
     other.add_insecure_port(f"{server.address}:{PORT}")
     await other.start()
     try:
-        outcome = await triton.probe(target(server.address))
-        assert outcome.verdict is ProbeVerdict.PROTOCOL_ERROR
+        # Where the server's refusal overtakes the request, gRPC tells only that the call failed.
+        verdicts = {(await triton.probe(target(server.address))).verdict for _ in range(5)}
+        assert ProbeVerdict.PROTOCOL_ERROR in verdicts
+        assert verdicts <= {ProbeVerdict.PROTOCOL_ERROR, ProbeVerdict.FAILED}
     finally:
         await other.stop(grace=0)
