@@ -13,25 +13,27 @@ import asyncio
 import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING
 
-from . import log
-from .engine import Engine
 from .state_file import BeatFile
+
+if TYPE_CHECKING:
+    from .engine import Engine
 
 _PERIOD_SECONDS = 1.0
 _NO_PROGRESS_VARIABLE = "TRITON_VLLM_NO_PROGRESS_SECONDS"
 _NO_PROGRESS_SECONDS = 60.0
 
 
-async def keep(engine: Engine, is_open: Callable[[], bool]) -> None:
-    """Beat until cancelled; `is_open` says whether this front end takes requests."""
+async def keep(engine: Engine, is_open: Callable[[], bool], warn: Callable[[str], None]) -> None:
+    """Beat until cancelled; `is_open` says whether this front end takes requests, `warn` logs."""
     file = BeatFile.of_this_process()
     if file is None:
         return
     patience = float(os.environ.get(_NO_PROGRESS_VARIABLE) or _NO_PROGRESS_SECONDS)
     # A thread of its own: a slow disk must not hold the loop, nor other threads' work the beat.
     writer = ThreadPoolExecutor(1, "vllm-heartbeat")
-    silence = _Silence(engine, patience)
+    silence = _Silence(engine, patience, warn)
     beats = 0
     try:
         while True:
@@ -47,7 +49,7 @@ async def keep(engine: Engine, is_open: Callable[[], bool]) -> None:
             try:
                 await asyncio.get_running_loop().run_in_executor(writer, file.write, beat)
             except OSError as error:
-                log.error(f"the front end's beat could not be written: {error}")
+                warn(f"the front end's beat could not be written: {error}")
             silence.look()
             await asyncio.sleep(_PERIOD_SECONDS)
     finally:
@@ -58,8 +60,9 @@ async def keep(engine: Engine, is_open: Callable[[], bool]) -> None:
 class _Silence:
     """Asks an engine that has requests and has not said anything for a while whether it is there."""
 
-    def __init__(self, engine: Engine, patience: float) -> None:
+    def __init__(self, engine: Engine, patience: float, warn: Callable[[str], None]) -> None:
         self._engine = engine
+        self._warn = warn
         self._patience = patience
         self._clock = asyncio.get_running_loop().time
         self._messages = -1
@@ -81,4 +84,4 @@ class _Silence:
         try:
             await self._engine.answer()
         except Exception as error:
-            log.warning(f"the engine could not be asked whether it is there: {type(error).__name__}")
+            self._warn(f"the engine could not be asked whether it is there: {type(error).__name__}")

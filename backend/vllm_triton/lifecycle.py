@@ -94,7 +94,7 @@ class LoadedModel:
             health.watch(self._service, self._senders, self._frontend), self._loop
         )
         self._loop.call_soon_threadsafe(
-            self._service.keep, heartbeat.keep(self._service.engine, lambda: self.ready)
+            self._service.keep, heartbeat.keep(self._service.engine, lambda: self.ready, log.warning)
         )
         self._frontend.watch(lost=self._service.engine.abandon, ending=self._end_requests)
 
