@@ -36,6 +36,7 @@ def start(where: Installation) -> Iterator[Callable[..., Server]]:
 
     yield begin
     for server in servers:
+        print(server.log()[-4000:])
         server.close()
 
 
