@@ -1,12 +1,14 @@
 """A real pod whose engine is stopped: out of the Service, told as what it is, ended, and serving again."""
 
 import json
+import threading
 import time
 from collections.abc import Iterator
 from typing import Any, Final
 
 import pytest
 
+from demo import triton
 from demo.conditions import condition, wait_for
 from demo.install import make_namespace
 from demo.kubectl import CommandFailed, Kubectl
@@ -14,9 +16,9 @@ from e2e.models import LOADED_WITHIN, TAUGHT, TINY_IMAGE, Served
 
 #: In place of 60 s and 300 s (docs/backend.md, "Signs of life"). No tenant and no administrator can set them:
 #: the test lays them over the Deployment, as a field manager of its own.
-NO_PROGRESS, HANG_END = 10, 30
-#: Silence, as long again for an answer, three of the kubelet's probes 5 s apart, and one for good measure.
-LEFT_WITHIN: Final = 2 * NO_PROGRESS + 4 * 5
+NO_PROGRESS, HANG_END = 6, 60
+#: Silence, as long again for an answer, three of the kubelet's probes 5 s apart, and time for a busy machine.
+LEFT_WITHIN: Final = 2 * NO_PROGRESS + 3 * 5 + 15
 ENDED_WITHIN: Final = HANG_END * 1.2 + 60
 
 STOP = """
@@ -64,9 +66,9 @@ def test_a_stopped_engine_leaves_the_service_and_is_restarted(hanging: Served) -
     (pod,) = hanging.pods()
     name, restarts = pod["metadata"]["name"], container(hanging)["restartCount"]
 
-    # The operator's probe, every 5 s, is the request in flight.
     hanging.kubectl.run("exec", name, "--namespace", hanging.namespace, "--", "python3", "-c", STOP)
     stopped = time.monotonic()
+    client = Asking(hanging)
     wait_for("no endpoint to be ready", lambda: not ready_endpoints(hanging), timeout=LEFT_WITHIN)
     print(f"out of the Service after {time.monotonic() - stopped:.0f} s")
 
@@ -80,6 +82,7 @@ def test_a_stopped_engine_leaves_the_service_and_is_restarted(hanging: Served) -
         timeout=ENDED_WITHIN,
     )
     print(f"started again after {time.monotonic() - stopped:.0f} s")
+    assert "unhealthy vLLM engine" in client.error(), "who waited has an answer"
     ended = container(hanging)["lastState"]["terminated"]
     assert json.loads(ended["message"])["reason"] == "EngineHung"
     assert "Fatal Python error" not in ended["message"]
@@ -88,6 +91,28 @@ def test_a_stopped_engine_leaves_the_service_and_is_restarted(hanging: Served) -
     hanging.wait(LOADED_WITHIN, Ready="True", Available="True")
     hanging.stream(TAUGHT["prompts"][0])
     assert [each["metadata"]["name"] for each in hanging.pods()] == [name], "the same pod"
+
+
+class Asking:
+    """A request in flight while the engine hangs."""
+
+    def __init__(self, model: Served) -> None:
+        self._model = model
+        self._error = ""
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._thread.start()
+
+    def _run(self) -> None:
+        address = f"{self._model.address}:8001"
+        try:
+            list(triton.stream(address, self._model.name, "x", max_tokens=300, timeout=2 * ENDED_WITHIN))
+        except Exception as error:
+            self._error = str(error)
+
+    def error(self) -> str:
+        """What it ended with."""
+        self._thread.join(30)
+        return self._error
 
 
 def previous_log(model: Served, pod: str) -> str:
