@@ -132,7 +132,7 @@ ENV PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin \
     TRITON_SERVER_VERSION=2.51.0 \
     VLLM_CPU_KVCACHE_SPACE=1
 USER 1000:1000
-EXPOSE 8000 8001 8002
+EXPOSE 8000 8001 8002 8003
 ENTRYPOINT ["python3", "-P", "-m", "triton_runtime"]
 
 # --- Triton and vLLM on GPUs -----------------------------------------------------------------------------------
@@ -147,7 +147,7 @@ COPY backend/vllm_triton /opt/tritonserver/backends/vllm/vllm_triton
 RUN python3 -m compileall -q /opt/triton-runtime /opt/tritonserver/backends/vllm
 ENV LANG=C.UTF-8 PYTHONDONTWRITEBYTECODE=1 PYTHONPATH=/opt/triton-runtime PYTHONUNBUFFERED=1
 USER 1000:1000
-EXPOSE 8000 8001 8002
+EXPOSE 8000 8001 8002 8003
 ENTRYPOINT ["python3", "-P", "-m", "triton_runtime"]
 
 # --- A model for tests and the demo ----------------------------------------------------------------------------

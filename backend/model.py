@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import faulthandler
 import locale
 import os
 import sys
@@ -12,6 +13,12 @@ try:
     locale.setlocale(locale.LC_ALL, "C.UTF-8")
 except locale.Error:
     locale.setlocale(locale.LC_ALL, "")
+
+# Nor does it read this variable, by which whoever ends a hung process has its stacks in the log; and it hands
+# its ignorance on to vLLM's processes, but also its -X options.
+if os.environ.get("PYTHONFAULTHANDLER"):
+    faulthandler.enable()
+    sys._xoptions["faulthandler"] = True
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 

@@ -55,6 +55,9 @@ _INTEGERS = range(-(2**63), 2**64)
 # How vLLM says that a prompt has fewer placeholders than images; it has no class of error for that.
 _NO_PLACE = ("Failed to apply prompt", "Expected there to be")
 
+# So many messages with outputs show that the engine has passed what it does only once, for its first request.
+_PROVING_MESSAGES = 16
+
 Sink = Callable[[Any], None]
 
 
@@ -341,6 +344,13 @@ class Engine:
         self._config = llm.vllm_config
         self.tokenizer = PromptTokenizer.of(llm)
         self._cause: str | None = None
+        # How many messages of the engine this front end has had, whatever was in them.
+        self.messages = 0
+        # Whether the engine has served a request since its warm-up: what is compiled at first use then is.
+        self.proven = False
+        self._unproven: int | None = None
+        self._adapters_on_their_way = 0
+        self._count_messages()
 
     @classmethod
     async def start(
@@ -394,6 +404,43 @@ class Engine:
             llm.engine_core.resources.engine_manager = manager
             llm.engine_core.start_engine_core_monitor()
         return cls(llm, tuple(await llm.get_supported_tasks()))
+
+    def _count_messages(self) -> None:
+        """Have every message of the engine counted as vLLM takes it: once for a step, not for a request."""
+        client: Any = self._llm.engine_core
+        take = client.get_output_async
+
+        async def take_and_count() -> Any:
+            message = await take()
+            self.messages += 1
+            if self._unproven is not None:
+                self._prove(message)
+            return message
+
+        client.get_output_async = take_and_count
+
+    def warmed_up(self) -> None:
+        """Note that what comes from now on is of clients' requests."""
+        self._unproven = _PROVING_MESSAGES
+
+    def _prove(self, message: Any) -> None:
+        """A first request that is long shows as much by its outputs as one that ends."""
+        outputs = message.outputs
+        if self._unproven is None or not outputs:
+            return
+        self._unproven -= 1
+        if self._unproven <= 0 or any(output.finished for output in outputs):
+            self.proven, self._unproven = True, None
+
+    async def answer(self) -> None:
+        """Ask the engine something cheap, which it answers between two steps; counts as a message of it."""
+        await self._llm.is_sleeping()
+        self.messages += 1
+
+    @property
+    def loading_adapter(self) -> bool:
+        """Whether the engine loads an adapter for this front end, and answers nothing meanwhile."""
+        return self._adapters_on_their_way > 0
 
     @property
     def errored(self) -> bool:
@@ -522,7 +569,11 @@ class Engine:
 
     async def add_lora(self, lora: LoRARequest) -> None:
         """Load an adapter."""
-        await self._llm.add_lora(lora)
+        self._adapters_on_their_way += 1
+        try:
+            await self._llm.add_lora(lora)
+        finally:
+            self._adapters_on_their_way -= 1
 
     async def remove_lora(self, number: int) -> None:
         """Unload an adapter."""

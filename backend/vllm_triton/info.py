@@ -8,7 +8,7 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-from . import __version__
+from . import __version__, state_file
 from .tensors import strings
 
 
@@ -36,7 +36,7 @@ def describe(
             "vllm": vllm_version,
             "backend": __version__,
             "model_revisions": [revision] if revision else [],
-            "engine": "dead" if errored else "healthy",
+            "engine": "dead" if errored else "hung" if state_file.found_hung() else "healthy",
             "seconds_since_last_success": (
                 None if last_success is None else round(time.monotonic() - last_success, 3)
             ),

@@ -13,7 +13,7 @@ from typing import Any
 
 import triton_python_backend_utils as pb_utils
 
-from . import configuration, frontends, health, log
+from . import configuration, frontends, health, heartbeat, log
 from .cancellation import CancellationPoller
 from .departure import DepartureWatch
 from .errors import Kind, RequestFailed, internal
@@ -92,6 +92,9 @@ class LoadedModel:
         self._service = self._call(start(self._loop, self._settings, checked, self._senders, self._frontend))
         self._watch = asyncio.run_coroutine_threadsafe(
             health.watch(self._service, self._senders, self._frontend), self._loop
+        )
+        self._loop.call_soon_threadsafe(
+            self._service.keep, heartbeat.keep(self._service.engine, lambda: self.ready, log.warning)
         )
         self._frontend.watch(lost=self._service.engine.abandon, ending=self._end_requests)
 

@@ -47,6 +47,7 @@ async def start(
         await _warm_up(engine)
         adapters = Adapters(engine, frontend, enabled=lora_enabled)
         await _load_adapters(adapters, wanted)
+        engine.warmed_up()
     except BaseException:
         engine.shutdown(5.0)
         raise

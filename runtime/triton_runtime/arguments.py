@@ -83,5 +83,7 @@ def environment(configuration: Configuration, env: Mapping[str, str], state_file
         "VLLM_LOGGING_LEVEL": _VLLM_LOG_LEVELS[configuration.log_level],
         "VLLM_NO_USAGE_STATS": "1",
         "DO_NOT_TRACK": "1",
+        # A hung engine is ended by SIGABRT, and leaves its stacks in the log.
+        "PYTHONFAULTHANDLER": "1",
     }
     return {**ours, **env, "TRITON_VLLM_ENGINE_STATE_FILE": state_file}

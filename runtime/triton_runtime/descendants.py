@@ -3,9 +3,10 @@
 import contextlib
 import ctypes
 import os
+import resource
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Final
 
@@ -43,12 +44,37 @@ STUB_NAME: Final = "triton_python_backend_stub"[:15]
 
 def stubs(server: int) -> set[int]:
     """The living processes in which tritonserver runs Python backends."""
-    found = set()
-    for pid in living(server):
-        with contextlib.suppress(OSError):
-            if Path(f"/proc/{pid}/comm").read_text().strip() == STUB_NAME:
-                found.add(pid)
-    return found
+    return {pid for pid in living(server) if _name(pid) == STUB_NAME}
+
+
+def _name(pid: int) -> str:
+    try:
+        return Path(f"/proc/{pid}/comm").read_text().strip()
+    except OSError:
+        return ""
+
+
+#: The backend's guard of its own processes; it holds nothing that hangs.
+_WATCHDOG_NAME: Final = "vllm-watchdog"
+
+
+def engines(server: int) -> set[int]:
+    """The living processes below tritonserver's Python backends: vLLM's engine and its workers."""
+    found = {pid for stub in stubs(server) for pid in living(stub)} - stubs(server)
+    return {pid for pid in found if _name(pid) != _WATCHDOG_NAME}
+
+
+def abort(pids: Iterable[int]) -> None:
+    """End processes by SIGABRT, for which they write their stacks to the log; stopped ones go on for it."""
+    for pid in pids:
+        with contextlib.suppress(OSError, ValueError):
+            _, hard = resource.prlimit(pid, resource.RLIMIT_CORE)
+            # An engine's memory is tens of GB. One byte means no core dump, to the kernel, by a pipe neither.
+            small = 1 if hard == resource.RLIM_INFINITY else min(1, hard)
+            resource.prlimit(pid, resource.RLIMIT_CORE, (small, hard))
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGABRT)
+            os.kill(pid, signal.SIGCONT)
 
 
 #: wait4 by machine; where it is not known, nothing is ever found to wait.

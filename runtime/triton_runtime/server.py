@@ -1,6 +1,7 @@
 """Runs tritonserver as this process's child, from its start to the end of the last process below it."""
 
 import contextlib
+import math
 import os
 import signal
 import socket
@@ -12,8 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from triton_runtime import container_memory, descendants, engine_state
+from triton_runtime import container_memory, descendants, engine_state, front_ends, readiness
 from triton_runtime.drain import Action, Drain, Stage
+from triton_runtime.hang import Hang, Verdict
 from triton_runtime.output import PassThrough, Tail
 
 #: How late the end of the engine may be seen.
@@ -24,6 +26,10 @@ OUTPUT_SECONDS: Final = 5.0
 ABANDONED_SECONDS: Final = 5.0
 #: The file that appears beside the engine's state when tritonserver is asked to end.
 TERMINATING: Final = "terminating"
+#: The file that is there for as long as the engine or a front end hangs.
+HUNG: Final = "hung"
+#: How long a hung engine's front ends have to answer their clients before they are aborted, too.
+ANSWER_CLIENTS_SECONDS: Final = 3.0
 _END: Final = frozenset({signal.SIGTERM, signal.SIGINT})
 _SIGNALS: Final = _END | {signal.SIGCHLD}
 
@@ -44,6 +50,8 @@ class Run:
     """The backend's own process is gone, which tritonserver does not notice before the next request."""
     abandoned_stub: bool
     """Triton gave up the backend's process while that was loading the model."""
+    hung: str | None
+    """What hung for so long that the container was ended."""
     drained: bool
     """The backend had answered everything before the end."""
     served: bool
@@ -51,6 +59,7 @@ class Run:
     memory_kills: int | None
     """How many processes the kernel killed for memory meanwhile, if that can be known."""
     output: str
+    """Its end; of a hung engine, what came before its stacks."""
 
 
 class Server:
@@ -62,14 +71,20 @@ class Server:
         env: Mapping[str, str],
         *,
         drain: Drain,
+        hang: Hang,
+        endpoint: readiness.Endpoint,
         state_file: Path,
         http_port: int,
+        model_name: str,
     ) -> None:
         self._command = list(command)
         self._env = dict(env)
         self._drain = drain
+        self._hang = hang
+        self._endpoint = endpoint
         self._state_file = state_file
         self._http_port = http_port
+        self._model_name = model_name
         self._tail = Tail()
         self._pid = 0
         self._exit_code: int | None = None
@@ -81,6 +96,11 @@ class Server:
         self._abandoned_stub = False
         self._abandoned: dict[int, float] = {}
         self._drained = False
+        self._front_ends: Sequence[front_ends.FrontEnd] = ()
+        self._verdict = Verdict()
+        self._hung: str | None = None
+        self._output_before: str | None = None
+        self._abort_stubs_at = math.inf
 
     def run(self) -> Run:
         """Start it, wait for its end or bring it about, and leave no process behind."""
@@ -89,6 +109,7 @@ class Server:
         signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
         descendants.become_subreaper()
         output = self._start()
+        self._endpoint.start(self.unready)
         try:
             while self._exit_code is None:
                 self._wait_for_something()
@@ -105,9 +126,10 @@ class Server:
             dead_stub=self._dead_stub,
             abandoned_stub=self._abandoned_stub,
             served=self._served,
+            hung=self._hung,
             drained=self._drained,
             memory_kills=_difference(kills_before, container_memory.kills()),
-            output=self._tail.text(),
+            output=self._tail.text() if self._output_before is None else self._output_before,
         )
 
     def _start(self) -> PassThrough:
@@ -142,6 +164,7 @@ class Server:
         if got is not None and got.si_signo in _END:
             self._on_request(now)
         self._look_at_engine(now)
+        self._look_for_progress(now)
         self._act(self._drain.tick(now))
 
     def _look_at_engine(self, now: float) -> None:
@@ -160,6 +183,41 @@ class Server:
             self._dead_stub = True
             say("the backend's process is gone, ending the container")
             self._act(self._drain.engine_died(now))
+
+    def _look_for_progress(self, now: float) -> None:
+        if now >= self._abort_stubs_at:
+            self._abort_stubs_at = math.inf
+            descendants.abort(descendants.stubs(self._pid))
+        if self._drain.stage is not Stage.RUNNING:
+            return
+        self._front_ends = front_ends.read(self._state_file.parent, self._front_ends)
+        before, self._verdict = self._verdict, self._hang.look(now, self._front_ends)
+        hung = self._verdict.hung
+        if bool(hung) != bool(before.hung):
+            say(f"not ready: {hung}" if hung else "what hung goes on")
+            with contextlib.suppress(OSError):
+                word = self._state_file.with_name(HUNG)
+                word.touch() if hung else word.unlink(missing_ok=True)
+        if hung and self._verdict.overdue:
+            self._end_hung(hung, now)
+
+    def _end_hung(self, hung: str, now: float) -> None:
+        """End what hangs with its stacks in the log; front ends that live answer their clients first."""
+        self._hung, self._output_before = hung, self._tail.text()
+        say(f"{hung}: ending the container; the stacks of what hangs follow")
+        descendants.abort(descendants.engines(self._pid) | self._verdict.silent)
+        self._abort_stubs_at = now + ANSWER_CLIENTS_SECONDS
+        self._act(self._drain.engine_died(now))
+
+    def unready(self) -> str | None:
+        """Why this container cannot serve, None if it can. For the endpoint's threads; takes 6 s at most."""
+        if self._drain.stage not in (Stage.RUNNING, Stage.MOVING):
+            return "the container is ending"
+        if self._verdict.hung is not None:
+            return self._verdict.hung
+        if not all(one.open for one in self._front_ends):
+            return "a front end takes no requests"
+        return readiness.triton_unready(self._http_port, self._model_name)
 
     def _stub_died(self, now: float) -> bool:
         """While loading, stubs come and go; one that has served must stay."""

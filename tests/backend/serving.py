@@ -261,7 +261,7 @@ class Server:
         self.outside.chmod(0o777)
         for name, model in models.items():
             model.write(self.repository / name, where.source)
-        self.grpc_port, self.http_port, self.metrics_port = free_ports(3)
+        self.grpc_port, self.http_port, self.metrics_port, self.health_port = free_ports(4)
         self.log_path = self.outside / "log"
         self.state_path = self.outside / "state.json"
         self._status = self.outside / "status"
@@ -277,6 +277,7 @@ class Server:
                 "TRITON_VLLM_GRPC_PORT": str(self.grpc_port),
                 "TRITON_VLLM_HTTP_PORT": str(self.http_port),
                 "TRITON_VLLM_METRICS_PORT": str(self.metrics_port),
+                "TRITON_VLLM_HEALTH_PORT": str(self.health_port),
                 "TRITON_VLLM_DRAIN_DELAY_SECONDS": "0",
                 "TRITON_VLLM_TERMINATION_LOG": f"{self.inside}/termination-log",
             }

@@ -26,7 +26,7 @@ GPUS: Final = 4
 CLAIM: Final = "claimed"
 
 #: Cheap ones first; the operator is removed last, beneath models that serve.
-ORDER: Final = ("test_examples", "test_models", "test_operator")
+ORDER: Final = ("test_examples", "test_models", "test_hang", "test_operator")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -25,5 +25,7 @@ OWNED_SELECTOR: Final = f"{MANAGED_BY_LABEL}={MANAGED_BY}"
 HTTP_PORT: Final = 8000
 GRPC_PORT: Final = 8001
 METRICS_PORT: Final = 8002
+#: The entry point's own, for the kubelet: not in the Service.
+HEALTH_PORT: Final = 8003
 
 DOCS_REASONS: Final = "docs/reasons.md"

@@ -3,7 +3,7 @@
 from typing import Any, Final
 
 from vllm_operator.api.base import quantity
-from vllm_operator.api.meta import GRPC_PORT, HTTP_PORT, METRICS_PORT
+from vllm_operator.api.meta import GRPC_PORT, HEALTH_PORT, HTTP_PORT, METRICS_PORT
 from vllm_operator.api.resources import Resources
 from vllm_operator.api.source import Source
 from vllm_operator.api.spec import VLLMModelSpec
@@ -20,7 +20,7 @@ USER_ID: Final = 1000
 DRAIN_DELAY_SECONDS: Final = 10
 #: What the end of a pod may take beyond the drain: the backend's abort and the kill of the process group.
 _EXIT_MARGIN_SECONDS: Final = 15
-#: Triton's model readiness waits up to 5 s for the backend.
+#: The entry point asks for Triton's model readiness, which waits up to 5 s for the backend.
 _READY_TIMEOUT_SECONDS: Final = 6
 _STARTUP_PERIOD_SECONDS: Final = 5
 #: The entry point ends a load that takes too long and says why; the kubelet, which cannot, comes after it.
@@ -87,6 +87,7 @@ def _container(spec: VLLMModelSpec, *, served_name: str, image: str, hub_endpoin
             {"name": "http", "containerPort": HTTP_PORT, "protocol": "TCP"},
             {"name": "grpc", "containerPort": GRPC_PORT, "protocol": "TCP"},
             {"name": "metrics", "containerPort": METRICS_PORT, "protocol": "TCP"},
+            {"name": "health", "containerPort": HEALTH_PORT, "protocol": "TCP"},
         ],
         "securityContext": {
             "allowPrivilegeEscalation": False,
@@ -97,11 +98,12 @@ def _container(spec: VLLMModelSpec, *, served_name: str, image: str, hub_endpoin
         "volumeMounts": _mounts(spec, served_name),
     }
     resources = _resources(spec)
-    return container | ({"resources": resources} if resources else {}) | _probes(spec, served_name)
+    return container | ({"resources": resources} if resources else {}) | _probes(spec)
 
 
-def _probes(spec: VLLMModelSpec, served_name: str) -> dict[str, Any]:
-    ready = {"httpGet": {"path": f"/v2/models/{served_name}/ready", "port": "http"}}
+def _probes(spec: VLLMModelSpec) -> dict[str, Any]:
+    # The entry point's word, not Triton's: it includes the front ends' and the engine's progress.
+    ready = {"httpGet": {"path": "/ready", "port": "health"}}
     live = {"httpGet": {"path": "/v2/health/live", "port": "http"}}
     patience = spec.runtime.startup_timeout_seconds + _STARTUP_MARGIN_SECONDS
     return {

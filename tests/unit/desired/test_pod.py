@@ -76,7 +76,11 @@ def test_the_time_budget_follows_from_one_number() -> None:
 def test_readiness_waits_for_the_backend_and_is_no_liveness() -> None:
     found = container(a_model())
     assert found["readinessProbe"]["timeoutSeconds"] >= 6
-    assert found["readinessProbe"]["httpGet"]["path"] == "/v2/models/opt/ready"
+    # The same for every Triton: the entry point puts together what Triton and the backend say.
+    for probe in ("startupProbe", "readinessProbe"):
+        assert found[probe]["httpGet"] == {"path": "/ready", "port": "health"}
+    assert {"name": "health", "containerPort": 8003, "protocol": "TCP"} in found["ports"]
+    assert "health" not in [port["name"] for port in a_model().built().service["spec"]["ports"]]
     assert found["livenessProbe"]["httpGet"]["path"] == "/v2/health/live"
 
 

@@ -36,15 +36,21 @@ def alive(pid: int) -> bool:
         return False
 
 
+def free_ports(count: int) -> list[int]:
+    with contextlib.ExitStack() as stack:
+        probes = [stack.enter_context(socket.socket()) for _ in range(count)]
+        for probe in probes:
+            probe.bind(("127.0.0.1", 0))
+        return [probe.getsockname()[1] for probe in probes]
+
+
 class Container:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         (folder / "server" / "bin").mkdir(parents=True)
         (folder / "models" / "m").mkdir(parents=True)
         (folder / "models" / "m" / "config.pbtxt").touch()
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.http_port = probe.getsockname()[1]
+        self.http_port, self.health_port = free_ports(2)
         self.env = {
             "PATH": os.environ["PATH"],
             "PYTHONPATH": str(ROOT / "runtime"),
@@ -56,6 +62,7 @@ class Container:
             "TRITON_VLLM_EXIT_TIMEOUT_SECONDS": "10",
             "TRITON_VLLM_TERMINATION_LOG": str(folder / "termination-log"),
             "TRITON_VLLM_HTTP_PORT": str(self.http_port),
+            "TRITON_VLLM_HEALTH_PORT": str(self.health_port),
             "TRITON_SERVER_VERSION": "2.51.0",
         }
         (folder / "termination-log").touch()

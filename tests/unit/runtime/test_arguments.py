@@ -75,3 +75,21 @@ def test_bad_values_are_named(env: dict[str, str]) -> None:
 def test_kept_connections_are_renewed_within_the_drain_delay(drain_delay: str, milliseconds: int) -> None:
     flags = command(configured(TRITON_VLLM_DRAIN_DELAY_SECONDS=drain_delay), "k")
     assert f"--grpc-max-connection-age={milliseconds}" in flags
+
+
+def test_a_hung_engine_can_write_its_stacks() -> None:
+    assert environment(configured(), {}, "/tmp/s")["PYTHONFAULTHANDLER"] == "1"
+
+
+@pytest.mark.parametrize(
+    ("env", "seconds"),
+    [
+        ({}, 300),
+        ({"VLLM_EXECUTE_MODEL_TIMEOUT_SECONDS": "900"}, 900),
+        ({"VLLM_EXECUTE_MODEL_TIMEOUT_SECONDS": "60"}, 300),
+        ({"VLLM_EXECUTE_MODEL_TIMEOUT_SECONDS": "soon"}, 300),
+        ({"TRITON_VLLM_HANG_END_SECONDS": "20"}, 20),
+    ],
+)
+def test_a_hang_is_ended_after_vllm_would_end_a_step(env: dict[str, str], seconds: float) -> None:
+    assert configured(**env).hang_end == seconds
