@@ -28,7 +28,7 @@ _WORKER: Final = re.compile(r"(?:Vllm|Ray)?Worker")
 _WORKER_SOURCE: Final = re.compile(r"ERROR (?:multiproc|ray)_executor\S*:")
 _CORE_SOURCE: Final = re.compile(r"ERROR core\.py:")
 #: A request to the engine failed, the engine went on.
-_CALL_FAILED: Final = re.compile(r"Invocation of \w+ method failed")
+_CALL_FAILED: Final = re.compile(r"(?:Invocation of|Call to) \w+ method failed")
 
 #: Exceptions that only say that another process has ended.
 _GENERIC: Final = re.compile(
@@ -72,6 +72,8 @@ _START_UP: Final = re.compile(
     r"Initializing a V1 LLM engine|Resolved architecture"
 )
 _LONG: Final = 200 * 1024
+#: Characters of a message that tell it from others.
+_ENOUGH: Final = 80
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,8 +157,9 @@ def _with_chain(stub: Trace, found: Sequence[Trace]) -> Trace:
 
 
 def _same(one: Raised, other: Raised) -> bool:
-    short = min(len(one.text), len(other.text), 120)
-    return one.type == other.type and one.text[-short:][:60] == other.text[-short:][:60]
+    """pybind11 leaves the module of the type out."""
+    told, repeated = one.text.partition(": ")[2], other.text.partition(": ")[2]
+    return one.type == other.type and told[:_ENOUGH] == repeated[:_ENOUGH]
 
 
 def _points_elsewhere(trace: Trace) -> bool:

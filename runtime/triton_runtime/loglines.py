@@ -10,10 +10,10 @@ _LINE_CHARACTERS: Final = 4000
 #: What can stand before a line's own words, several of them in a row:
 #: "(EngineCore_DP0 pid=12) ", "ERROR 11-24 06:21:50 [core.py:12] ", "E1124 06:20:58.3 11 server.cc:241] "
 _PREFIX: Final = re.compile(
-    r"^(?:\s*\((?P<process>[\w .=:-]*pid=\d+[^)]*)\)\s?"
+    r"^(?:\s*\((?P<process>[\w .,=:-]*pid=\d+[^)]*)\)\s?"
     r"|(?P<level>DEBUG|INFO|WARNING|ERROR|CRITICAL) \d\d-\d\d \d\d:\d\d:\d\d(?:\.\d+)?"
     r" \[?(?P<source>\S+:\d+)\]\s?"
-    r"|\[?(?P<glog>[IWEF])\d{4} \d\d:\d\d:\d\d\.\d+ +\d* *(?P<native>\S+:\d+)\] *"
+    r"|\[?(?P<glog>[IWEF])\d{3,4} \d\d:\d\d:\d\d\.\d+ +\d* *(?P<native>\S+:\d+)\] *"
     r"|\[rank\d+\]:\s?"
     r"|\[\w+\.py:\d+\]\s?"
     r"|\[?\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d[.,\d]*Z?\]?\s)"
@@ -27,6 +27,8 @@ _REPEATED: Final = re.compile(
 _QUIET: Final = frozenset({"DEBUG", "INFO", "WARNING", "I", "W"})
 #: Logged as information, and yet what ends a process.
 _LOUD_ANYWAY: Final = re.compile(r"NCCL WARN|Watchdog caught")
+#: Printed without a level where NCCL_DEBUG asks for it.
+_QUIET_ANYWAY: Final = re.compile(r"\[\d+\] (?:\S+ )?NCCL INFO |^NCCL version ")
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +75,7 @@ def _unfolded(raw: str) -> Iterator[Line]:
         rest, process = rest[repeated.end() :], "stub"
     parts = rest.split("\\n") if native else [rest]
     quiet = level in _QUIET and not repeated and not _LOUD_ANYWAY.search(rest)
+    quiet = quiet or bool(_QUIET_ANYWAY.search(rest))
     for number, part in enumerate(parts):
         yield Line(
             raw=raw if len(parts) == 1 else part,

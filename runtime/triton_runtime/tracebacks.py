@@ -23,8 +23,8 @@ _ALONE: Final = re.compile(
     r"(?P<type>(?:\w+\.)*\w*(?:Error|Exception|Exit|Interrupt|Invalid|Failed))(?:: |$)"
 )
 _ANY_TYPE: Final = re.compile(r"(?P<type>[A-Za-z_][\w.]*)(?:: (?P<message>.*))?$", re.DOTALL)
-_TEXT_LINES: Final = 40
-_TEXT_CHARACTERS: Final = 4000
+_TEXT_LINES: Final = 60
+_TEXT_CHARACTERS: Final = 12000
 
 
 @dataclass(frozen=True, slots=True)

@@ -45,6 +45,19 @@ ROWS: Final[tuple[Signature, ...]] = (
         r"HFValidationError: Repo id must .*?'(?P<where>/[^']*)'",
         "{where} is missing or is no folder",
     ),
+    row(
+        _A,
+        "ModelFilesMissing",
+        r"(?:Incorrect path_or_model_id: |Can't load the configuration of )'(?P<where>/[^']*)'",
+        "{where} is missing or is no folder of a model",
+    ),
+    row(
+        _A,
+        "ModelNotFound",
+        r"(?:Incorrect path_or_model_id: |Can't load the configuration of )'(?P<model>[^']*)'",
+        "{model} is neither a folder nor a model on the hub that this pod may see",
+    ),
+    row(_A, "ModelFilesMissing", r"(?<!Local)EntryNotFoundError: 404|Entry Not Found for url"),
     row(_A, "ModelRevisionNotFound", r"Revision Not Found for url|RevisionNotFoundError"),
     row(
         _A,
@@ -116,7 +129,16 @@ ROWS: Final[tuple[Signature, ...]] = (
     row(
         _A,
         "NetworkUnavailable",
-        r"Max retries exceeded with url|Network is unreachable|No route to host|"
+        r"error downloading or loading vocab file|HarmonyError: .*(?:download|load)|"
+        r"[Ff]ailed to (?:get|download|fetch) (?:\S+ )?(?:cubin|artifact|file)|"
+        r"Artifact not found locally: ",
+        remedy="allow egress, or use an image or a cache that holds what is downloaded here",
+    ),
+    row(
+        _A,
+        "NetworkUnavailable",
+        r"Proxy Authentication Required|Cannot connect to proxy|Tunnel connection failed|Max retries "
+        r"exceeded with url|Network is unreachable|No route to host|"
         r"(?:httpx|httpcore|requests\.exceptions|aiohttp\S*|urllib3\.exceptions)\S*\.(?:ConnectError|"
         r"ConnectTimeout|ProxyError|ReadTimeout|ConnectionError|SSLError|RemoteProtocolError|ReadError)|"
         r"5\d\d (?:Server Error|Bad Gateway|Service Unavailable)|Server error '5\d\d",

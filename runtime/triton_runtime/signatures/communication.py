@@ -38,7 +38,7 @@ ROWS: Final[tuple[Signature, ...]] = (
     row(
         _N,
         "NCCLError",
-        r"[Nn][Vv][Ll][Ss]|[Mm]ulticast|NVLink SHARP",
+        r"NVLS|nvls\.cc|NVLink SHARP|[Mm]ulticast (?:memory|object|group)",
         remedy="set NCCL_NVLS_ENABLE=0 in `spec.runtime.env`: NVLink SHARP is not usable on the node "
         "(fabric manager, NVSwitch)",
     ),

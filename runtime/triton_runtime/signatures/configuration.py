@@ -118,7 +118,8 @@ ROWS: Final[tuple[Signature, ...]] = (
     row(
         _C,
         "TensorParallelIncompatible",
-        r"not divisible by +(?:weight quantization block_[nk]|min_thread_[nk]|group_size)|"
+        r"not divisible by +(?:weight quantization block_[nk]|min_thread_[nk]|tile_\w+|group_size)|"
+        r"size_[nkm] = \d+ (?:is )?not divisible|Invalid thread config|"
         r"(?:size is not aligned with the quantized weight shape)|"
         r"size_[nk] must (?:be )?divisible by|is indivisible by min_thread|"
         r"Consider reducing tensor_parallel_size|too large tensor parallel size|"

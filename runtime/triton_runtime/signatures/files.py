@@ -59,6 +59,22 @@ ROWS: Final[tuple[Signature, ...]] = (
     row(
         _F,
         "CacheNotWritable",
+        rf"{_TO_CACHE}.*?'(?P<path>/[^']*(?:dist|site)-packages/[^']*)'",
+        "{path}, a folder of the image, cannot be written by the container's user 1000: Permission denied",
+        "use an image that holds what is fetched or built there (flashinfer-cubin, flashinfer-jit-cache), "
+        "or that "
+        "keeps its cache below HOME",
+    ),
+    row(
+        _F,
+        "CacheNotWritable",
+        r"getpwuid\(\): uid not found: (?P<uid>\d+)",
+        "the image knows no user {uid}, so that no cache folder can be named after it",
+        "use an image with an entry for user {uid} in /etc/passwd, or that sets TORCHINDUCTOR_CACHE_DIR",
+    ),
+    row(
+        _F,
+        "CacheNotWritable",
         rf"{_TO_CACHE}.*?'(?P<path>/[^']*)'",
         "{path} cannot be written by the container's user 1000: Permission denied",
         _WRITABLE,
@@ -163,6 +179,13 @@ ROWS: Final[tuple[Signature, ...]] = (
         r"json\.decoder\.JSONDecodeError: |Unrecognized model in .*[Ss]hould have a `model_type`",
     ),
     row(_F, "ModelFilesCorrupt", r"KeyError: 'model_type'|Should have a `model_type` key"),
+    row(
+        _F,
+        "TokenizerInvalid",
+        r"Tokenizer class '?(?P<name>TokenizersBackend|\w+Backend)'? does not exist",
+        "this image's transformers has no tokenizer class {name}: the model was saved by a newer one",
+        "use a newer image, or another tokenizer in `spec.engineArgs.tokenizer`",
+    ),
     row(
         _F,
         "TokenizerInvalid",

@@ -60,8 +60,17 @@ ROWS: Final[tuple[Signature, ...]] = (
     row(
         _P,
         "GPUNotReady",
-        r"GPU (?:requires|needs) (?:a )?reset|device (?:is )?busy|ready state of the GPU|"
-        r"cudaErrorSystemNotReady|GPU .*(?:drain|not ready)",
+        r"Driver/library version mismatch|LibRmVersionMismatch",
+        remedy="restart the node, or reload its driver: the driver was updated under the running kernel "
+        "module",
+    ),
+    row(
+        _P,
+        "GPUNotReady",
+        r"GPU (?:requires|needs) (?:a )?reset|CUDA unknown error - this may be due to an incorrectly set up|"
+        r"Error 999: unknown error|CUDA driver initialization failed",
+        remedy="check the node's GPU (nvidia-smi, the module nvidia_uvm, dmesg), and reset it or restart "
+        "the node",
     ),
     row(
         _P,
@@ -166,7 +175,8 @@ ROWS: Final[tuple[Signature, ...]] = (
     row(
         _P,
         "NoGPUVisible",
-        r"Failed to infer device type|Device string must not be empty|NVML Shared Library Not Found$",
+        r"NVMLError_DriverNotLoaded|Failed to infer device type|Device string must not be empty|NVML "
+        r"Shared Library Not Found$",
     ),
     row(_P, "NoGPUVisible", r"No CUDA GPUs are available|no CUDA-capable device is detected"),
     row(_P, "NoGPUVisible", r"libcuda\.so(?:\.1)?: cannot open|Found no NVIDIA driver on your system"),

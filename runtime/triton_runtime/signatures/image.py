@@ -29,6 +29,13 @@ _BUILD: Final = (
     r"fatal error: \S+\.(?:h|cuh|hpp): No such file|cannot find -l(?:cuda|python)|"
     r"collect2: error|JIT (?:compilation|build) failed"
 )
+#: What of a build's long output tells why it failed.
+_FACT: Final = (
+    r"\S*(?:nvcc|ninja|gcc|g\+\+|cc|ptxas|cuobjdump)\S*: (?:command )?not found|"
+    r"fatal error: [^:]{1,200}: No such file or directory|(?:nvcc|ptxas) (?:fatal|error)\s*:.{0,200}|"
+    r"cannot find -l\w+|Killed signal terminated program \w+|ptxas \S+, line \d+; error.{0,200}|"
+    r"No such file or directory: '[^']{1,200}'|\berror: .{0,200}"
+)
 
 ROWS: Final[tuple[Signature, ...]] = (
     row(
@@ -49,6 +56,30 @@ ROWS: Final[tuple[Signature, ...]] = (
         "this image's transformers does not know the model type {name}",
     ),
     row(_P, "UnsupportedArchitecture", r"has no vLLM implementation|is not compatible with vLLM"),
+    row(
+        _P,
+        "UnsupportedArchitecture",
+        r"^KeyError: '(?P<name>[\w-]+)'$",
+        "this image's transformers does not know the model type {name}",
+        frame=r"auto/configuration_auto\.py",
+    ),
+    row(
+        _P,
+        "KernelBuildFailed",
+        rf"(?:Ninja build failed|Error building extension|compilation failed|PTXAS "
+        rf"error).*?(?P<fact>{_FACT})",
+        "a GPU kernel cannot be compiled: {fact}",
+        _NO_FLASHINFER,
+        frame=r"flashinfer/",
+    ),
+    row(
+        _P,
+        "KernelBuildFailed",
+        rf"(?:Ninja build failed|Error building extension|compilation failed|PTXAS "
+        rf"error).*?(?P<fact>{_FACT})",
+        "a GPU kernel cannot be compiled: {fact}",
+        _TOOLKIT,
+    ),
     row(
         _P,
         "KernelBuildFailed",
@@ -118,7 +149,7 @@ ROWS: Final[tuple[Signature, ...]] = (
     row(
         _P,
         "BackendVersionMismatch",
-        r"undefined symbol: |version `\w+' not found|_C\S* not found",
+        r"undefined symbol: |version `[^']+' not found|Could not load library lib\S+|_C\S* not found",
         remedy=_WHOLE_IMAGE,
     ),
     row(
