@@ -139,7 +139,7 @@ ROWS: Final[tuple[Signature, ...]] = (
         "NetworkUnavailable",
         r"Proxy Authentication Required|Cannot connect to proxy|Tunnel connection failed|Max retries "
         r"exceeded with url|Network is unreachable|No route to host|"
-        r"(?:httpx|httpcore|requests\.exceptions|aiohttp\S*|urllib3\.exceptions)\S*\.(?:ConnectError|"
+        r"\b(?:httpx|httpcore|requests|aiohttp|urllib3)(?:\.\w{1,40}){0,3}\.(?:ConnectError|"
         r"ConnectTimeout|ProxyError|ReadTimeout|ConnectionError|SSLError|RemoteProtocolError|ReadError)|"
         r"5\d\d (?:Server Error|Bad Gateway|Service Unavailable)|Server error '5\d\d",
     ),

@@ -149,7 +149,7 @@ ROWS: Final[tuple[Signature, ...]] = (
         _P,
         "UnsupportedGPU",
         r"No valid (?:attention|MLA prefill) backend found|Invalid attention backend for|"
-        r"(?:attention backend|FlashMLA|FlashAttention|FLASH\w+|FlashInfer).*(?:not supported|only supported|"
+        r"(?:attention backend|FlashMLA|FlashAttention|\bFLASH|FlashInfer).*(?:not supported|only supported|"
         r"requires (?:GPUs|SM|sm|compute))|compute capability not supported",
         remedy=_BACKEND,
     ),

@@ -31,7 +31,7 @@ _BUILD: Final = (
 )
 #: What of a build's long output tells why it failed.
 _FACT: Final = (
-    r"\S*(?:nvcc|ninja|gcc|g\+\+|cc|ptxas|cuobjdump)\S*: (?:command )?not found|"
+    r"\b(?:nvcc|ninja|gcc|g\+\+|cc|ptxas|cuobjdump)\S{0,9}: (?:command )?not found|"
     r"fatal error: [^:]{1,200}: No such file or directory|(?:nvcc|ptxas) (?:fatal|error)\s*:.{0,200}|"
     r"cannot find -l\w+|Killed signal terminated program \w+|ptxas \S+, line \d+; error.{0,200}|"
     r"No such file or directory: '[^']{1,200}'|\berror: .{0,200}"

@@ -65,4 +65,6 @@ def row(
 ) -> Signature:
     """One row; `pattern` and `frame` are searched in the exception on one line and in its frames."""
     where = re.compile(frame) if frame else None
-    return Signature(group, reason, re.compile(pattern), detail, remedy, where, figures, last)
+    # Words of any length inside words of any length would take for ever on a log that repeats them.
+    bounded = re.sub(r"\\([Sw])\*", r"\\\1{0,200}", pattern)
+    return Signature(group, reason, re.compile(bounded), detail, remedy, where, figures, last)

@@ -4,6 +4,7 @@
 went well and must prove nothing. "ours" are failures that we made ourselves on a CPU.
 """
 
+import re
 import time
 from pathlib import Path
 
@@ -12,7 +13,7 @@ import pytest
 from triton_runtime.classifier import Classification, classify
 from triton_runtime.loglines import parse
 from triton_runtime.output import TAIL_BYTES
-from triton_runtime.signatures import SIGNATURES
+from triton_runtime.signatures import SIGNATURES, Signature
 from unit.runtime.corpus import AFTER, BEFORE, EXCERPTS, FAILURES, HEALTHY, Excerpt
 from vllm_operator.api.conditions import Reason
 
@@ -207,3 +208,18 @@ def test_no_output_takes_long(piece: str) -> None:
     started = time.monotonic()
     of(piece * (TAIL_BYTES // len(piece)))
     assert time.monotonic() - started < 10
+
+
+def repeated(pattern: str) -> list[str]:
+    """Texts that repeat each word of a pattern, which is where a careless pattern takes for ever."""
+    words = re.split(r"\.\*\??|\{0,\d+\}|\|", pattern)
+    plain = [re.sub(r"\(\?P<\w+>|\(\?[:=!<]+|\\[A-Za-z]\+?|[()\[\]^$+*?\\]", "", word)[:60] for word in words]
+    return [f"ValueError: {word * (2000 // len(word))}" for word in plain if len(word) > 1]
+
+
+@pytest.mark.parametrize("row", SIGNATURES, ids=lambda row: row.reason)
+def test_no_row_takes_long(row: Signature) -> None:
+    started = time.process_time()
+    for text in repeated(row.pattern.pattern):
+        row.pattern.search(text)
+    assert time.process_time() - started < 0.5
