@@ -78,7 +78,7 @@ def classify(
     evidence = gather(text)
     return (
         _seen_from_outside(evidence, exit_code, memory_kills, abandoned_stub=abandoned_stub)
-        or _that_ended_a_process(evidence)
+        or _that_ended_a_process(evidence, served=served or dead_engine is not None)
         or _told_by_a_line(evidence, served=served)
         or _unexplained(evidence, exit_code, dead_engine=dead_engine, dead_stub=dead_stub, served=served)
     )
@@ -97,7 +97,7 @@ def _seen_from_outside(
     return None
 
 
-def _that_ended_a_process(evidence: Evidence) -> Classification | None:
+def _that_ended_a_process(evidence: Evidence, *, served: bool) -> Classification | None:
     """The first fatal exception. Where nothing knows it, it is shown: no other line explains it better."""
     if not evidence.fatal:
         return None
@@ -109,11 +109,11 @@ def _that_ended_a_process(evidence: Evidence) -> Classification | None:
         return found
     shown = trace.last
     where, detail = _around(evidence.lines, shown.number), _detail(shown)
-    if refused(trace.chain):
+    if not served and refused(trace.chain):
         return Classification("InvalidEngineArgs", detail, where, inferred=True)
     if (found := _by_signature(segments[1:], evidence.lines, last=True)) is not None:
         return found
-    return Classification("ContainerCrashed", detail, where)
+    return Classification("EngineDead" if served else "ContainerCrashed", detail, where)
 
 
 def _told_by_a_line(evidence: Evidence, *, served: bool) -> Classification | None:

@@ -59,6 +59,14 @@ def test_unknown_fatal_exception_is_shown_and_not_typed_by_another_line() -> Non
     assert (found.reason, found.detail) == ("ContainerCrashed", UNKNOWN)
 
 
+def test_unknown_exception_of_an_engine_that_served_is_its_death() -> None:
+    died = put(
+        CORE, "EngineCore encountered a fatal error.", START, *frame("vllm/config/x.py:f"), "ValueError: y"
+    )
+    found = of(died, served=True, dead="EngineDeadError: x")
+    assert (found.reason, found.detail, found.inferred) == ("EngineDead", "y", False)
+
+
 def test_innermost_of_a_chain_that_is_known() -> None:
     chain = (
         "OSError: [Errno 28] No space left on device: '/cache/x'",
