@@ -3,7 +3,7 @@
 import pytest
 
 from triton_runtime.classifier import Classification, classify
-from unit.runtime.corpus import AFTER
+from unit.runtime.corpus import AFTER, EXCERPTS
 
 WORKER = "(Worker_TP{n} pid=12{n}) ERROR 11-24 06:21:38 [multiproc_executor.py:990] "
 CORE = "(EngineCore_DP0 pid=84) ERROR 11-24 06:21:40 [core.py:1341] "
@@ -248,3 +248,17 @@ def test_long_output_without_a_start_is_not_judged_by_errors_of_requests() -> No
     assert of(
         f"(EngineCore pid=8) INFO 11-24 06:21:12 [core.py:1] Initializing a V1 LLM engine\n{request}"
     ).reason == ("TaskUnsupported")
+
+
+def test_log_that_is_cut_anywhere_gets_no_wrong_reason() -> None:
+    """Its own reason, that nothing is known, or what only pointed at the cause that is cut away."""
+    honest = {"ContainerCrashed", "EngineDead", "NCCLError"}
+    wrong = []
+    for excerpt in (e for e in EXCERPTS if "Traceback (most recent" in e.text):
+        lines = (excerpt.text + AFTER).splitlines(keepends=True)
+        for start in range(1, len(lines), 2):
+            reason = excerpt.classified("".join(lines[start:])).reason
+            if reason not in honest | {excerpt.reason}:
+                wrong.append((excerpt.reason, reason))
+    # The one frame that tells /dev/shm from a disk is cut away.
+    assert set(wrong) <= {("SharedMemoryTooSmall", "DiskFull")}
