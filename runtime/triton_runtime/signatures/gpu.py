@@ -166,7 +166,8 @@ ROWS: Final[tuple[Signature, ...]] = (
     row(
         _P,
         "UnsupportedGPU",
-        r"Failed to find a kernel that can implement|"
+        r"Failed to find a kernel that can implement|No compiled \w+ for|"
+        r"for a compute capability (?:less|lower|greater) than|not (?:compiled|built) for (?:this|SM|sm_)|"
         r"(?:[Mm]in(?:imum)? capability|requires? (?:GPU )?compute capability|[Rr]equires? (?:SM|sm_?)\d+|"
         r"only supported on (?:Hopper|Blackwell|CUDA|GPUs? with)|"
         r"is not supported (?:on|by|for) (?:this|your|the current) (?:GPU|device|hardware))",

@@ -161,6 +161,13 @@ ROWS: Final[tuple[Signature, ...]] = (
     row(
         _P,
         "BackendVersionMismatch",
+        r"operator \w+::\w+ does not exist|'_OpNamespace' '\w+' object has no attribute|"
+        r"Failed to import \S+ because of the following error",
+        remedy=_WHOLE_IMAGE,
+    ),
+    row(
+        _P,
+        "BackendVersionMismatch",
         r"lib[\w.+-]+\.so[\w.]*: cannot open shared object file",
         remedy=_WHOLE_IMAGE + "; the library named is missing in it",
     ),

@@ -168,7 +168,7 @@ ROWS: Final[tuple[Signature, ...]] = (
         _M,
         "HostOutOfMemory",
         r"\[Errno 12\] Cannot allocate memory|(?:^|\s)MemoryError(?:$|:)|std::bad_alloc|"
-        r"Cannot allocate memory \(os error 12\)|cudaErrorHostMemory|"
+        r"Cannot allocate memory \((?:os error )?12\)|cudaErrorHostMemory|"
         r"(?:pin|cudaHostAlloc|cudaHostRegister).*out of memory",
     ),
 )
