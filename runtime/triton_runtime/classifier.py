@@ -33,6 +33,7 @@ _CALL_TIMED_OUT: Final = re.compile(r"RPC call to \w+ timed out")
 _SILENT_DEATH: Final = re.compile(
     r"Engine core initialization failed.*?(?:Failed core proc\(s\): \{(?:'[^']*': (?P<code>-?\d+))?|$)"
 )
+_WORKER_DIED: Final = re.compile(r"died unexpectedly \(exit code: (?P<code>-?\d+)\)")
 _CRASH: Final = re.compile(r"Fatal Python error: .*|.*Segfault encountered.*|Segmentation fault.*")
 #: Triton's tables of models and options.
 _TABLE: Final = re.compile(r"[+|]")
@@ -162,7 +163,9 @@ def _died_silently(evidence: Evidence, crash: str) -> Classification | None:
     silent = next((match for line in evidence.lines if (match := _SILENT_DEATH.search(line.text))), None)
     if silent is None or (not crash and _first_error(evidence)):
         return None
-    how = f" ({_ended(int(silent['code']))})" if silent["code"] else ""
+    died = (match["code"] for line in evidence.lines if (match := _WORKER_DIED.search(line.text)))
+    code = silent["code"] or next(died, None)
+    how = f" ({_ended(int(code))})" if code else ""
     detail = f"the engine's process ended during its start without an error of its own{how}"
     if crash:
         detail = f"the engine's process crashed{how}: {crash}"

@@ -231,6 +231,13 @@ def test_python_that_crashes(crash: str) -> None:
     assert of(crash, -11).reason == "ContainerCrashed"
 
 
+def test_worker_that_is_killed() -> None:
+    died = "Worker proc VllmWorker-0 died unexpectedly (exit code: -9), shutting down executor."
+    found = of(put("(EngineCore pid=84) ERROR 11-24 06:21:50 [multiproc_executor.py:381] ", died) + AFTER)
+    assert found.reason == "EngineDead"
+    assert "signal 9, kill" in found.detail
+
+
 def test_output_that_begins_inside_a_traceback() -> None:
     """Whose traceback it was is known where its lines say so, and else it is shown, not judged."""
     rest = (*frame("vllm/foo.py:f"), KNOWN)
