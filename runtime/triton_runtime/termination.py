@@ -33,6 +33,8 @@ def message(found: Classification, *, exit_code: int, triton: str, vllm: str) ->
         }
         if found.remedy:
             content["remedy"] = shortened(found.remedy, DETAIL_BYTES)
+        if found.inferred:
+            content["inferred"] = True
         text = json.dumps(content, ensure_ascii=False)
         # Escapes can make the JSON longer than the text in it.
         if len(text.encode()) <= MESSAGE_BYTES or excerpt_bytes == 0:

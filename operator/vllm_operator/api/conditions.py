@@ -102,6 +102,13 @@ class Reason(StrEnum):
     POD_STUCK_TERMINATING = "PodStuckTerminating"
     ADMISSION_REJECTED = "AdmissionRejected"
     CONTAINER_CRASHED = "ContainerCrashed"
+    # Images, caches and nodes
+    CACHE_NOT_WRITABLE = "CacheNotWritable"
+    KERNEL_BUILD_FAILED = "KernelBuildFailed"
+    WEIGHTS_MISMATCH = "WeightsMismatch"
+    COMPILE_CACHE_CORRUPT = "CompileCacheCorrupt"
+    GPU_NOT_READY = "GPUNotReady"
+    ENGINE_START_TIMEOUT = "EngineStartTimeout"
 
 
 @dataclass(frozen=True, slots=True)

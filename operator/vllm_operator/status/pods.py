@@ -44,12 +44,16 @@ _PREEMPTION: Final = re.compile(r"\s*(no new claims to deallocate, )?preemption:
 
 @dataclass(frozen=True, slots=True)
 class Cause:
-    """Why a pod does not run. `final`: it will not run until the spec changes."""
+    """Why a pod does not run. `final`: it will not run until the spec changes.
+
+    `inferred`: the entry point does not know the text, it takes it for vLLM's refusal of the spec.
+    """
 
     reason: Reason
     excerpt: str
     remedy: str = ""
     final: bool = False
+    inferred: bool = False
 
 
 def cause(pod: Object) -> Cause | None:
@@ -202,7 +206,7 @@ def _crash(pod: Object) -> Cause | None:
         return None
     reason, excerpt, remedy = _last_words(ended)
     final = reason in SPEC_CURABLE and crashes(pod) >= _FINAL_CRASHES
-    return Cause(reason, excerpt, remedy, final)
+    return Cause(reason, excerpt, remedy, final, _is_inferred(ended))
 
 
 def _last_words(ended: Mapping[str, Any]) -> tuple[Reason, str, str]:
@@ -221,6 +225,15 @@ def _last_words(ended: Mapping[str, Any]) -> tuple[Reason, str, str]:
         return Reason.PROBE_KILLED, f"exit code {code}", ""
     last = said.strip().splitlines()[-1] if said.strip() else ""
     return Reason.CONTAINER_CRASHED, one_line(last) or f"exit code {code}", ""
+
+
+def _is_inferred(ended: Mapping[str, Any]) -> bool:
+    """Whether the entry point knows the text only by its place: it looks like a refusal of the spec."""
+    try:
+        words = json.loads(str(ended.get("message") or ""))
+    except (ValueError, RecursionError):
+        return False
+    return isinstance(words, dict) and words.get("inferred") is True
 
 
 def _first_line(said: str) -> str:

@@ -133,7 +133,13 @@ def pod_cannot_run(facts: Facts) -> Finding | None:
         return None
     pod, cause = found
     text = message(cause.reason, pod=pod.name, excerpt=cause.excerpt, remedy=cause.remedy)
-    return Finding("False", cause.reason, text, stalled=cause.final)
+    return Finding("False", cause.reason, text, stalled=cause.final and _is_certain(cause, facts))
+
+
+def _is_certain(cause: Cause, facts: Facts) -> bool:
+    """What the entry point only takes for a refusal of the spec is one if a second pod ends with the same."""
+    same = [pod for pod in facts.updated if pod.cause and pod.cause.excerpt == cause.excerpt]
+    return not cause.inferred or len(same) > 1
 
 
 #: Of two pods' causes, the one that says more about the model comes first; these are about where a pod runs.

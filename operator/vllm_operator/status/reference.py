@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from vllm_operator.api.conditions import Reason
+from vllm_operator.status.examples import EXAMPLES
 from vllm_operator.status.remedies import ADVICE, SPEC_CURABLE
 
 _LOG: Final = "The container's entry point finds it in the output of Triton and vLLM: "
@@ -94,7 +95,7 @@ SIGNS: Final[Mapping[Reason, str]] = {
         "The kubelet cannot start the container: something that it refers to does not exist."
     ),
     Reason.MODEL_FILES_MISSING: _LOG + "the directory does not exist, is empty, or has no config.json.",
-    Reason.MODEL_FILES_UNREADABLE: _LOG + "permission denied on the model's files.",
+    Reason.MODEL_FILES_UNREADABLE: _LOG + "permission denied below the model's own paths.",
     Reason.MODEL_FILES_CORRUPT: _LOG + "config.json or another file of the model cannot be parsed.",
     Reason.WEIGHTS_CORRUPT: _LOG
     + ("a safetensors file is cut short or is no safetensors file, a Git LFS pointer for example."),
@@ -111,10 +112,15 @@ SIGNS: Final[Mapping[Reason, str]] = {
     + ("vLLM compares it with the length in the model's configuration."),
     Reason.NOT_ENOUGH_GPUS: _LOG
     + ("the world size is larger than the number of GPUs that the container sees."),
-    Reason.TENSOR_PARALLEL_INCOMPATIBLE: _LOG + "heads or another dimension are not divisible by the size.",
-    Reason.DRIVER_TOO_OLD: _LOG + "CUDA needs a newer driver, or there is no kernel image for the device.",
+    Reason.TENSOR_PARALLEL_INCOMPATIBLE: _LOG
+    + "heads or another dimension are not divisible by the size, or the width per GPU is no multiple of the "
+    "quantization's block.",
+    Reason.DRIVER_TOO_OLD: _LOG
+    + "CUDA needs a newer driver, or a compatibility library of the image does not fit it (803, 804).",
     Reason.NO_GPU_VISIBLE: _LOG + "no device type, no CUDA GPUs, or no libcuda.so.1.",
-    Reason.UNSUPPORTED_GPU: _LOG + "bfloat16 or the quantization needs a newer compute capability.",
+    Reason.UNSUPPORTED_GPU: _LOG
+    + "bfloat16, FP8, the quantization or the attention needs another compute capability, a kernel needs "
+    "more shared memory than the GPU has, or the image holds no kernels for the GPU.",
     Reason.UNSUPPORTED_ARCHITECTURE: _LOG + "the model's architecture is not one that this vLLM supports.",
     Reason.REMOTE_CODE_REQUIRED: _LOG + "the repository contains code that must be run to load the model.",
     Reason.QUANTIZATION_MISMATCH: _LOG + "the method in the model's configuration is another one.",
@@ -122,7 +128,9 @@ SIGNS: Final[Mapping[Reason, str]] = {
     + ("the model supports neither generation nor the task that was asked for."),
     Reason.BACKEND_MISSING: _LOG + "Triton does not find the backend `vllm`.",
     Reason.BACKEND_VERSION_MISMATCH: _LOG
-    + ("an import between the backend, vLLM and Triton's Python fails."),
+    + (
+        "an import fails, a symbol or a library is missing, or transformers or cuBLAS are of another version."
+    ),
     Reason.GPU_OUT_OF_MEMORY: _LOG + "`torch.OutOfMemoryError`.",
     Reason.GPU_MEMORY_BUSY: _LOG
     + ("less GPU memory is free at the start than `gpu_memory_utilization` asks for."),
@@ -136,8 +144,9 @@ SIGNS: Final[Mapping[Reason, str]] = {
     Reason.SHARED_MEMORY_TOO_SMALL: _LOG + "the shared memory is full.",
     Reason.NCCL_ERROR: _LOG + "`NCCL error`.",
     Reason.NCCL_TIMEOUT: _LOG + "NCCL's watchdog ends a collective operation.",
-    Reason.CUDA_FAULT: _LOG + "a CUDA error that is not about memory, such as an uncorrectable ECC error.",
-    Reason.ENGINE_HUNG: _LOG + "the shared memory queue is not read any more.",
+    Reason.CUDA_FAULT: _LOG
+    + "a CUDA error that is not about memory. Hardware it is only for ECC, Xid, or a GPU that is lost.",
+    Reason.ENGINE_HUNG: _LOG + "a model that has served answers no more, and its workers wait.",
     Reason.ENGINE_DEAD: (
         "The backend says that vLLM's engine process has ended. Its open requests are answered with "
         "an error, and the container ends."
@@ -151,6 +160,24 @@ SIGNS: Final[Mapping[Reason, str]] = {
     Reason.UNSCHEDULABLE: "The scheduler finds no node. It heals by itself when there is one.",
     Reason.ADMISSION_REJECTED: "Quota, Pod Security or an admission webhook refuses the pods.",
     Reason.CONTAINER_CRASHED: "The container ended, and none of the other reasons fits.",
+    # Images, caches and nodes
+    Reason.CACHE_NOT_WRITABLE: _LOG
+    + "permission denied, or a read-only file system, outside the model's files: a cache of the hub, vLLM, "
+    "Triton or FlashInfer.",
+    Reason.KERNEL_BUILD_FAILED: _LOG
+    + "nvcc, ninja, gcc, ptxas or cuobjdump is missing or fails as FlashInfer, DeepGEMM, inductor or Triton "
+    "compile a kernel.",
+    Reason.WEIGHTS_MISMATCH: _LOG
+    + "weights that the model needs are not in the checkpoint, or it has others, or of other shapes. The "
+    "files themselves are whole.",
+    Reason.COMPILE_CACHE_CORRUPT: _LOG
+    + "what vLLM reads from torch_compile_cache cannot be used, as after several pods wrote into one.",
+    Reason.GPU_NOT_READY: _LOG
+    + "CUDA says 802 (NVSwitch is not set up), that the device is busy or in exclusive mode, or that MPS is "
+    "not there.",
+    Reason.ENGINE_START_TIMEOUT: _LOG
+    + "the engine did not come up within `VLLM_ENGINE_READY_TIMEOUT_S`, which is set from "
+    "`spec.runtime.startupTimeoutSeconds`.",
 }
 
 _HEADER: Final = """\
@@ -161,10 +188,15 @@ The `reason` of `Ready` is the root cause, in one of these words. The message na
 seen, gives one remedy, and links here. `status.failingPods` lists what is wrong with each pod.
 
 Where a crash comes from is found out inside the pod: the container's entry point reads the output, and writes
-the cause to the termination message, which `kubectl describe pod` shows as well.
+the cause to the termination message, which `kubectl describe pod` shows as well. The exception that ended a
+process is believed; an error that was survived is not.
 """
 _STALLS: Final = (
     "Only another spec helps: after five such crashes of a pod, `Stalled` is True. The pod is kept.\n"
+)
+_RESTARTS: Final = (
+    "The kubelet starts the container again, after longer and longer pauses. The pod is kept, and `Ready` is "
+    "True again by itself when the cause is gone.\n"
 )
 
 
@@ -176,6 +208,10 @@ def outputs() -> dict[str, str]:
 def _section(reason: Reason) -> str:
     advice = ADVICE[reason]
     text = f'\n<a id="{reason}"></a>\n## {reason}\n\n{advice.what}. {SIGNS[reason]}\n'
+    if reason in EXAMPLES:
+        text += f"\n    {EXAMPLES[reason]}\n"
     if advice.remedy:
         text += f"\nRemedy: {advice.remedy}.\n"
-    return text + (f"\n{_STALLS}" if reason in SPEC_CURABLE else "")
+    if reason in SPEC_CURABLE:
+        return f"{text}\n{_STALLS}"
+    return f"{text}\n{_RESTARTS}" if reason in EXAMPLES else text

@@ -137,7 +137,7 @@ ADVICE: Final[Mapping[Reason, Advice]] = {
     ),
     Reason.TENSOR_PARALLEL_INCOMPATIBLE: Advice(
         "The model cannot be split this way",
-        "set `spec.engineArgs.tensor_parallel_size` to a divisor of the attention heads",
+        "set `spec.engineArgs.tensor_parallel_size` to a smaller divisor of the attention heads",
     ),
     Reason.DRIVER_TOO_OLD: Advice(
         "The node's GPU driver is too old", "update the driver or use an older image"
@@ -146,7 +146,8 @@ ADVICE: Final[Mapping[Reason, Advice]] = {
         "The container sees no GPU", "check the device plugin and `spec.scheduling.runtimeClassName`"
     ),
     Reason.UNSUPPORTED_GPU: Advice(
-        "The GPU cannot do what the model needs", "set `spec.engineArgs.dtype` to 'half' or use another GPU"
+        "The GPU cannot do what the model or the image needs",
+        "choose a node with another GPU, or an image or model that fits this one",
     ),
     Reason.UNSUPPORTED_ARCHITECTURE: Advice(
         "This vLLM does not know the model's architecture", "use a newer image"
@@ -165,7 +166,8 @@ ADVICE: Final[Mapping[Reason, Advice]] = {
         "The image has no vLLM backend", "use an image with Triton and the vLLM backend"
     ),
     Reason.BACKEND_VERSION_MISMATCH: Advice(
-        "The image's backend and vLLM do not fit together", "use an image that was built as a whole"
+        "Libraries in the image do not fit together",
+        "use an unmodified image, in which vLLM, torch and transformers were built for each other",
     ),
     # Memory, disk and communication
     Reason.GPU_OUT_OF_MEMORY: Advice(
@@ -173,10 +175,11 @@ ADVICE: Final[Mapping[Reason, Advice]] = {
         "raise `tensor_parallel_size`, use a quantized model, or lower `max_model_len` or `max_num_seqs`",
     ),
     Reason.GPU_MEMORY_BUSY: Advice(
-        "Someone else uses the GPU's memory", "lower `spec.engineArgs.gpu_memory_utilization` or free the GPU"
+        "Less GPU memory is free than is asked for",
+        "lower `spec.engineArgs.gpu_memory_utilization` or end what else uses the GPU",
     ),
     Reason.KV_CACHE_TOO_SMALL: Advice(
-        "The KV cache is too small for one request of full length",
+        "The KV cache is too small",
         "lower `spec.engineArgs.max_model_len` or raise `gpu_memory_utilization`",
     ),
     Reason.HOST_OUT_OF_MEMORY: Advice(
@@ -196,7 +199,9 @@ ADVICE: Final[Mapping[Reason, Advice]] = {
         "A transfer between GPUs did not end",
         "set NCCL_DEBUG=INFO in `spec.runtime.env` and look at the pod's log",
     ),
-    Reason.CUDA_FAULT: Advice("A GPU is faulty", "cordon the node and have the GPU checked"),
+    Reason.CUDA_FAULT: Advice(
+        "CUDA failed", "use a newer image; if one node alone shows it, cordon it and have its GPU checked"
+    ),
     # The process and the pod
     Reason.ENGINE_HUNG: Advice(
         "The engine hangs", "delete the pod once; if it comes back, check GPU and driver"
@@ -223,6 +228,30 @@ ADVICE: Final[Mapping[Reason, Advice]] = {
         "The cluster refuses to create the pods", "change the quota or policy named here, or the spec"
     ),
     Reason.CONTAINER_CRASHED: Advice("The container crashed", "look at the pod's previous log"),
+    # Images, caches and nodes
+    Reason.CACHE_NOT_WRITABLE: Advice(
+        "A cache cannot be written", "make the volume of `spec.cache` writable for user and group 1000"
+    ),
+    Reason.KERNEL_BUILD_FAILED: Advice(
+        "A GPU kernel cannot be compiled",
+        "use an image that has the compilers (nvcc, ninja, gcc) or the prebuilt kernels",
+    ),
+    Reason.WEIGHTS_MISMATCH: Advice(
+        "The weights are not those that this vLLM expects of the model",
+        "use a newer image, or another checkpoint of the model",
+    ),
+    Reason.COMPILE_CACHE_CORRUPT: Advice(
+        "vLLM's cache of compiled graphs is damaged",
+        "delete torch_compile_cache in the volume of `spec.cache`, and give each pod a cache of its own",
+    ),
+    Reason.GPU_NOT_READY: Advice(
+        "The node's GPU is not ready",
+        "check the node's GPU services (fabric manager, MPS, compute mode); the pod then starts by itself",
+    ),
+    Reason.ENGINE_START_TIMEOUT: Advice(
+        "The engine did not start in time",
+        "raise `spec.runtime.startupTimeoutSeconds`, or load from faster storage",
+    ),
 }
 
 #: Crashes that only a change of the spec can cure: configuration, capability and architecture; not network,
@@ -241,6 +270,9 @@ SPEC_CURABLE: Final = frozenset(
         Reason.BACKEND_VERSION_MISMATCH,
         Reason.KV_CACHE_TOO_SMALL,
         Reason.UNSAFE_WEIGHTS_FORMAT,
+        Reason.UNSUPPORTED_GPU,
+        Reason.WEIGHTS_MISMATCH,
+        Reason.KERNEL_BUILD_FAILED,
     }
 )
 

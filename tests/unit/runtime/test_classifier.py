@@ -1,6 +1,6 @@
 """Each reason on real output: what vLLM, Triton and their libraries printed, with where it was found.
 
-`failures/<Reason>.txt` holds excerpts divided by lines `=== source`; `healthy/*.log` are whole starts that
+`failures/<Reason>.txt` holds excerpts (corpus.py says in which form); `healthy/*.log` are whole starts that
 went well and must prove nothing. "ours" are failures that we made ourselves on a CPU.
 """
 
@@ -10,52 +10,45 @@ from pathlib import Path
 
 import pytest
 
-from triton_runtime.classifier import Classification, classify, parse
+from triton_runtime.classifier import Classification, classify
+from triton_runtime.loglines import parse
 from triton_runtime.output import TAIL_BYTES
-from triton_runtime.signatures import SIGNATURES
+from triton_runtime.signatures import SIGNATURES, Signature
+from unit.runtime.corpus import AFTER, BEFORE, EXCERPTS, FAILURES, HEALTHY, Excerpt
 from vllm_operator.api.conditions import Reason
 
-HERE = Path(__file__).parent
-FAILURES = sorted((HERE / "failures").glob("*.txt"))
-HEALTHY = sorted((HERE / "healthy").glob("*.log"))
-
 #: Told by the exit code, the kernel or the backend, not by a text.
-WITHOUT_SIGNATURE = {"EngineHung", "ProbeKilled", "ContainerCrashed"}
-
-NOISE_BEFORE = (HERE / "noise" / "before.log").read_text()
-NOISE_AFTER = (HERE / "noise" / "after.log").read_text()
-
-
-def excerpts() -> list[tuple[str, str, str]]:
-    found = []
-    for file in FAILURES:
-        parts = re.split(r"^=== (.*)\n", file.read_text(), flags=re.MULTILINE)
-        assert parts[0] == "", f"{file.name} must begin with a source"
-        found += [(file.stem, source, text) for source, text in zip(parts[1::2], parts[2::2], strict=True)]
-    return found
+WITHOUT_SIGNATURE = {"EngineHung", "ProbeKilled"}
 
 
 def of(text: str, exit_code: int = 1) -> Classification:
     return classify(text, exit_code, memory_kills=0)
 
 
-@pytest.mark.parametrize(("reason", "source", "text"), excerpts())
-def test_excerpt(reason: str, source: str, text: str) -> None:
-    assert of(text).reason == reason, source
+@pytest.mark.parametrize("excerpt", EXCERPTS, ids=str)
+def test_excerpt(excerpt: Excerpt) -> None:
+    assert excerpt.classified(excerpt.text).reason == excerpt.reason
 
 
-@pytest.mark.parametrize(("reason", "source", "text"), excerpts())
-def test_excerpt_within_a_log(reason: str, source: str, text: str) -> None:
+@pytest.mark.parametrize("excerpt", EXCERPTS, ids=str)
+def test_excerpt_within_a_log(excerpt: Excerpt) -> None:
     """The wrapper errors that follow, and the noise before, do not hide it."""
-    found = of(NOISE_BEFORE + text + NOISE_AFTER)
-    assert found.reason == reason, source
+    found = excerpt.classified(BEFORE + excerpt.text + AFTER)
+    assert found.reason == excerpt.reason
     assert found.detail
     assert "See root cause above" not in found.detail
     assert "{" not in found.remedy
 
 
+@pytest.mark.parametrize("excerpt", [e for e in EXCERPTS if e.says], ids=str)
+def test_message_says_what_cures(excerpt: Excerpt) -> None:
+    """The words stand in what a user reads: in `Ready`'s message, made from the termination message."""
+    text = excerpt.ready_message().lower()
+    assert [words for words in excerpt.says if words.lower() not in text] == []
+
+
 def test_detail_is_the_same_at_each_crash() -> None:
-    text = (HERE / "failures" / "NCCLError.txt").read_text()
+    text = (FAILURES / "NCCLError.txt").read_text()
     assert of(text) == of(text.replace("pid=12473", "pid=999"))
 
 
@@ -64,7 +57,7 @@ def test_there_are_healthy_logs() -> None:
 
 
 def test_every_reason_with_a_signature_has_excerpts() -> None:
-    assert {file.stem for file in FAILURES} == {signature.reason for signature in SIGNATURES}
+    assert {excerpt.reason for excerpt in EXCERPTS} == {signature.reason for signature in SIGNATURES}
 
 
 def test_reasons_are_the_operators() -> None:
@@ -80,12 +73,37 @@ def test_healthy_start_proves_nothing(file: Path) -> None:
     assert found.detail == "tritonserver ended with exit code 1"
 
 
-def test_remedies_carry_numbers() -> None:
-    text = (HERE / "failures" / "KVCacheTooSmall.txt").read_text()
-    assert of(text).remedy.startswith("set `spec.engineArgs.max_model_len` to 5632 or less")
-    bf16 = of((HERE / "failures" / "UnsupportedGPU.txt").read_text())
-    assert bf16.detail == "bfloat16 needs compute capability 8.0, the Tesla T4 has 7.5"
-    assert "dtype" in bf16.remedy
+@pytest.mark.parametrize(
+    ("text", "figures"),
+    [
+        (
+            "ValueError: To serve at least one request with the model's max seq len (9000), (4.00 GiB KV "
+            "cache is needed, which is larger than the available KV cache memory (2.50 GiB). Based on the "
+            "available memory, the estimated maximum model length is 5632.",
+            "`spec.engineArgs.max_model_len` to 5632 or less",
+        ),
+        (
+            "ValueError: Total number of attention heads (28) must be divisible by tensor parallel size (8).",
+            "a divisor of 28: 1, 2, 4, 7, 14, 28",
+        ),
+        (
+            "ValueError: Free memory on device cuda:0 (138.71/139.8 GiB) on startup is less than desired GPU "
+            "memory utilization (1.0, 139.8 GiB).",
+            "`spec.engineArgs.gpu_memory_utilization` to 0.99 or less",
+        ),
+        (
+            "ValueError: LoRA rank 24 is greater than max_lora_rank 16.",
+            "`spec.engineArgs.max_lora_rank` to 32 or",
+        ),
+        (
+            "ValueError: Bfloat16 is only supported on GPUs with compute capability of at least 8.0. Your "
+            "Tesla T4 GPU has compute capability 7.5.",
+            "`spec.engineArgs.dtype` to half",
+        ),
+    ],
+)
+def test_remedies_carry_figures(text: str, figures: str) -> None:
+    assert figures in of(text).remedy
 
 
 def test_configuration_comes_before_what_it_breaks() -> None:
@@ -153,7 +171,7 @@ def test_hung_workers() -> None:
 
 
 def test_unknown_failure_gives_the_first_real_error() -> None:
-    found = of("Traceback (most recent call last):\nfoo.BarError: the cause\n" + NOISE_AFTER)
+    found = of("Traceback (most recent call last):\nfoo.BarError: the cause\n" + AFTER)
     assert found.reason == "ContainerCrashed"
     assert found.detail == "foo.BarError: the cause"
     assert found.excerpt.endswith("failed to load all models")
@@ -161,7 +179,7 @@ def test_unknown_failure_gives_the_first_real_error() -> None:
 
 def test_engine_that_dies_without_a_word() -> None:
     """SIGKILL of the engine while it loads, ours: vLLM's parent only points at a cause that is not there."""
-    found = of(NOISE_BEFORE + NOISE_AFTER)
+    found = of(BEFORE + AFTER)
     assert found.reason == "EngineDead"
     assert "during its start" in found.detail
 
@@ -180,6 +198,7 @@ def test_prefixes_are_taken_off() -> None:
     first, second, *_ = parse(
         'I1216 02:12:49.6 179 pb_stub.cc:388] "Failed to initialize Python stub: E\\n\\nAt:\\n  f"'
     )
+    assert first.repeated
     assert not first.quiet
     assert second.text == "At:"
 
@@ -189,3 +208,18 @@ def test_no_output_takes_long(piece: str) -> None:
     started = time.monotonic()
     of(piece * (TAIL_BYTES // len(piece)))
     assert time.monotonic() - started < 10
+
+
+def repeated(pattern: str) -> list[str]:
+    """Texts that repeat each word of a pattern, which is where a careless pattern takes for ever."""
+    words = re.split(r"\.\*\??|\{0,\d+\}|\|", pattern)
+    plain = [re.sub(r"\(\?P<\w+>|\(\?[:=!<]+|\\[A-Za-z]\+?|[()\[\]^$+*?\\]", "", word)[:60] for word in words]
+    return [f"ValueError: {word * (2000 // len(word))}" for word in plain if len(word) > 1]
+
+
+@pytest.mark.parametrize("row", SIGNATURES, ids=lambda row: row.reason)
+def test_no_row_takes_long(row: Signature) -> None:
+    started = time.process_time()
+    for text in repeated(row.pattern.pattern):
+        row.pattern.search(text)
+    assert time.process_time() - started < 0.5

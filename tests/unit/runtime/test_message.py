@@ -30,6 +30,7 @@ def test_keys() -> None:
         "exitCode": 1,
     }
     assert say(Classification("EngineDead", "d", "e", "restart"))["remedy"] == "restart"
+    assert say(Classification("InvalidEngineArgs", "d", "e", inferred=True))["inferred"] is True
 
 
 @pytest.mark.parametrize("letter", ["x", "é", "\u2028", '"', "\\", "\x00", "\n", "😀"])

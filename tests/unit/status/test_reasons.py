@@ -202,6 +202,20 @@ def test_five_crashes_that_only_the_spec_can_cure_stall(reason: Reason) -> None:
         assert ("Reconciling" in found) is not stalled
 
 
+@pytest.mark.parametrize(("second", "stalled"), [("no draft model", True), ("another sentence", False)])
+def test_what_only_looks_like_a_refusal_needs_a_second_pod(second: str, stalled: bool) -> None:
+    """The entry point knows neither text: it judges by the place in vLLM's source."""
+
+    def crashed(text: str) -> Callable[[PodBuilder], PodBuilder]:
+        told = words("InvalidEngineArgs", text, inferred=True)
+        return lambda pod: pod.crashed(5, message=told)
+
+    one = with_pod(crashed("no draft model"))
+    assert "Stalled" not in said(status_of(MODEL, one))
+    two = one.with_pods(crashed(second)(one.pod("opt-y")))
+    assert ("Stalled" in said(status_of(MODEL, two))) is stalled
+
+
 def test_what_may_heal_never_stalls() -> None:
     for reason in set(Reason) - SPEC_CURABLE:
         pod = with_pod(lambda pod, r=reason: pod.crashed(50, message=words(r, "x")))  # type: ignore[misc]

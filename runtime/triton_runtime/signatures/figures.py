@@ -1,0 +1,28 @@
+"""Figures that a remedy names and the text does not: worked out from those that it does."""
+
+from collections.abc import Mapping
+from typing import Final
+
+#: What vLLM takes as max_lora_rank.
+_LORA_RANKS: Final = (1, 8, 16, 32, 64, 128, 256, 320, 512)
+
+
+def share(found: Mapping[str, str]) -> Mapping[str, str]:
+    """`most`: the largest gpu_memory_utilization that `free` of `total` GiB allow, two digits."""
+    try:
+        hundredths = int(float(found["free"]) / float(found["total"]) * 100)
+    except (KeyError, ValueError, ZeroDivisionError):
+        return {}
+    return {"most": f"{hundredths / 100:.2f}"} if hundredths > 0 else {}
+
+
+def divisors(found: Mapping[str, str]) -> Mapping[str, str]:
+    """`sizes`: the tensor parallel sizes up to 64 that divide `heads`."""
+    heads = int(found["heads"])
+    return {"sizes": ", ".join(str(size) for size in range(1, min(heads, 64) + 1) if heads % size == 0)}
+
+
+def lora_rank(found: Mapping[str, str]) -> Mapping[str, str]:
+    """`allowed`: the smallest max_lora_rank that vLLM takes and that holds `rank`."""
+    rank = int(found["rank"])
+    return {"allowed": str(next((allowed for allowed in _LORA_RANKS if allowed >= rank), rank))}
