@@ -2,12 +2,13 @@
 
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from vllm_operator import engineargs
 from vllm_operator.api.conditions import Problem, Reason
 from vllm_operator.api.v1alpha1 import SpecInvalid, VLLMModel, parse_model
+from vllm_operator.convert.serving import Leftover
 from vllm_operator.desired import policy
 from vllm_operator.engineargs import schema
 from vllm_operator.files import strict
@@ -61,6 +62,18 @@ def examine(documents: Iterable[Document], settings: Settings) -> Report:
         found = _unique(_judge(document, settings))
         report.findings += sorted(found, key=lambda finding: (finding.place.line, finding.place.column))
         report.findings += _repeated(document, seen)
+    return report
+
+
+def examine_converted(converted: Iterable[tuple[Document, Iterable[Leftover]]], settings: Settings) -> Report:
+    """Judge VLLMModels made from another format; what has no place in them is a warning."""
+    pairs = list(converted)
+    report = examine((document for document, _ in pairs), settings)
+    for document, leftovers in pairs:
+        for left in leftovers:
+            finding = _finding(document, "warning", "Warning", f"no place for {left.message}", "")
+            report.findings.append(replace(finding, place=Place(*left.place)))
+    report.findings.sort(key=lambda finding: (finding.file, finding.place.line, finding.place.column))
     return report
 
 
