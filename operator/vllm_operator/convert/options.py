@@ -98,9 +98,19 @@ def _nested(serving: Serving, plain: str, inner: str, values: list[str], place: 
 
 
 def _meaning(name: str) -> tuple[str, Mapping[str, Any] | None]:
-    plain = SHORT.get(name, folded(name) if name != "O" else "optimization_level")
+    plain = SHORT.get(name, folded(name))
     found = schema.newest_with(plain)
+    if found is None and plain not in schema.serve_flags():
+        plain = _abbreviated(plain)
+        found = schema.newest_with(plain)
     return plain, found.arguments[plain] if found else None
+
+
+def _abbreviated(plain: str) -> str:
+    """The only option that starts so: argparse takes `--gpu-memory-util` for it."""
+    every = {*schema.newest().arguments, *schema.serve_flags()}
+    starting = [name for name in every if name.startswith(plain)] if len(plain) > 2 else []
+    return starting[0] if len(starting) == 1 else plain
 
 
 def _typed(name: str, kind: str, values: list[str]) -> Any:

@@ -10,6 +10,7 @@ from vllm_operator.api.v1alpha1 import MAX_NAME
 from vllm_operator.engineargs import schema
 from vllm_operator.engineargs.environment import INSTEAD
 from vllm_operator.engineargs.names import serve_flag
+from vllm_operator.engineargs.replaced import REPLACED
 
 #: Line and column, both from 1.
 Place = tuple[int, int]
@@ -55,6 +56,7 @@ def manifest(serving: Serving) -> dict[str, Any]:
     arguments = dict(serving.arguments)
     model = str(arguments.pop("model", "") or serving.model)
     _leave_flags(serving, arguments)
+    _leave_needless(serving, arguments)
     served = _served_name(serving, arguments)
     spec: dict[str, Any] = {"source": serving.spec.get("source") or _source(serving, model, arguments)}
     if served:
@@ -89,6 +91,15 @@ def _leave_flags(serving: Serving, arguments: dict[str, Any]) -> None:
         del arguments[name]
         place = serving.places.pop(f"spec.engineArgs.{name}", serving.place)
         serving.leave(place, f"`{name}`: {serve_flag(name)}")
+
+
+def _leave_needless(serving: Serving, arguments: dict[str, Any]) -> None:
+    """Options of older versions that ask for what is so anyway, or for what no supported version can do."""
+    for name in [name for name in arguments if REPLACED.get(name, "").startswith("remove it")]:
+        if schema.newest_with(name) is None:
+            del arguments[name]
+            place = serving.places.pop(f"spec.engineArgs.{name}", serving.place)
+            serving.leave(place, f"`{name}`: {REPLACED[name]}")
 
 
 def _served_name(serving: Serving, arguments: dict[str, Any]) -> str:

@@ -20,8 +20,16 @@ HARMLESS: Final[Mapping[str, tuple[str, ...]]] = {
     "generation_config": ("auto", "vllm"),
     "config_format": ("auto", "hf", "mistral"),
 }
-#: Free arguments that were removed before the oldest version with a file.
-FREE_BEFORE: Final = frozenset({"swap_space"})
+#: Arguments that tuned the engine and were removed before the oldest version with a file: free in older ones.
+FREE_BEFORE: Final = frozenset(
+    {
+        "cuda_graph_sizes", "device", "disable_async_output_proc", "disable_log_requests",
+        "disable_mm_preprocessor_cache", "enable_reasoning", "guided_decoding_backend",
+        "guided_decoding_disable_any_whitespace", "guided_decoding_disable_fallback", "lora_extra_vocab_size",
+        "max_seq_len_to_capture", "multi_step_stream_outputs", "num_lookahead_slots", "num_scheduler_steps",
+        "preemption_mode", "scheduler_delay_factor", "swap_space", "task", "use_v2_block_manager",
+    }
+)  # fmt: skip
 EXECUTORS: Final = (None, "mp", "uni")
 COMMIT: Final = re.compile(r"[0-9a-f]{40}")
 

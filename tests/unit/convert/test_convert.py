@@ -73,6 +73,10 @@ def test_a_command_becomes_a_model() -> None:
         ("--quantization None", {"quantization": None}),
         ("--no-such-option 3 --other", {"no_such_option": 3, "other": True}),
         ("--speculative-config.method ngram", {"speculative_config": {"method": "ngram"}}),
+        (
+            "--gpu-memory-util 0.9 --max-num-batched-token 8",
+            {"gpu_memory_utilization": 0.9, "max_num_batched_tokens": 8},
+        ),
         ("--max-lora-rank 64", {"max_lora_rank": 64}),
     ],
 )
@@ -140,10 +144,10 @@ def test_kubeai() -> None:
         "  resourceProfile: nvidia-gpu-l4:2\n  minReplicas: 1\n  adapters: [{name: a, url: 'hf://org/a'}]\n"
     )
     assert spec["source"] == {"huggingFace": {"repository": "org/m"}}
-    assert spec["engineArgs"] == {"max_model_len": 8192, "swap_space": 8}
+    assert spec["engineArgs"] == {"max_model_len": 8192}
     assert spec["gpus"] == {"count": 2}
     assert spec["adapters"] == [{"name": "a", "source": {"huggingFace": {"repository": "org/a"}}}]
-    assert [message.split("`")[1] for message in left] == ["resourceProfile"]
+    assert [message.split("`")[1] for message in left] == ["resourceProfile", "swap_space"]
 
 
 def test_another_engine_is_named() -> None:
