@@ -183,8 +183,13 @@ def _value(
         if len(found.problems) == before:
             yield held
         return
+    listed = types.choices_of(entry["type"])
     try:
-        yield types.coerce(value, entry, known.classes, path)
+        judged = types.coerce(value, entry, known.classes, path)
+        if listed and judged not in listed and (moved := _moved(path, where, judged, known)):
+            found.invalid(f"spec.engineArgs.{types.name(path)}: {moved.removesuffix(': ')}")
+            return
+        yield judged
     except types.Refused as refused:
         moved = _moved(path, where, value, known)
         default = "" if moved else _default_in_words(entry, known)

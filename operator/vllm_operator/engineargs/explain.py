@@ -56,8 +56,9 @@ def _text(text: str, type_text: str, name: str) -> str:
         return "; write -1, which means what fits"
     if text.lower() == "auto":
         return "; remove it: absent means that vLLM decides"
-    if "int" in type_text or "float" in type_text:
-        number = _number(text, whole="int" in type_text)
+    members = type_text.split(" | ")
+    if "int" in members or "float" in members:
+        number = _in_unit_of(name, text) or _number(text, whole="int" in members)
         if number is not None:
             return f"; write {number}{' without quotes' if str(number) == text else ''}"
     if "list" in type_text and text:
@@ -112,6 +113,16 @@ def _flow(value: Any) -> str:
 
 def _plain(text: Any) -> Any:
     return int(text) if isinstance(text, str) and text.isdigit() and len(text) < 20 else text
+
+
+def _in_unit_of(name: str, text: str) -> int | float | None:
+    """`10GB` for an argument that counts gigabytes, and `90%` for a share of one."""
+    if text.endswith("%"):
+        share = _number(text[:-1], whole=False)
+        return None if share is None else share / 100
+    unit = {"_gb": "g", "_mb": "m"}.get(name[-3:])
+    bare = re.sub(r"(?i)i?b?$", "", text)
+    return _number(bare[:-1], whole=False) if unit and bare[-1:].lower() == unit else None
 
 
 def _number(text: str, *, whole: bool) -> int | float | None:

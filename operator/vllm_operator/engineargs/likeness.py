@@ -2,12 +2,23 @@
 
 from collections.abc import Iterable
 from difflib import SequenceMatcher, get_close_matches
+from itertools import takewhile
 from typing import Final
 
 #: First words that turn a switch on or off.
 _POLARITY: Final = {"no": False, "disable": False, "enable": True}
 #: Likeness of whole names, and of what differs behind common first words.
 _WHOLE, _REST, _VALUE = 0.7, 0.8, 0.6
+#: Letters at the start that make two words of one stem: `cache` and `caching`.
+_STEM: Final = 4
+#: Short forms that people write, and vLLM's words for them.
+_ALIASES: Final = {
+    "fp16": "float16",
+    "bf16": "bfloat16",
+    "fp32": "float32",
+    "f16": "float16",
+    "f32": "float32",
+}
 
 
 def folded(name: str) -> str:
@@ -35,6 +46,7 @@ def nearest_value(value: str, values: Iterable[str]) -> str | None:
     """The likeliest of `values`, whatever its case and whether its words are joined by `-` or `_`."""
     spelt = {_letters(candidate): candidate for candidate in values}
     wanted = _letters(value)
+    wanted = _ALIASES.get(wanted, wanted) if wanted not in spelt else wanted
     if wanted in spelt:
         return spelt[wanted]
     started = [letters for letters in spelt if len(wanted) > 3 and letters.startswith(wanted)]
@@ -50,6 +62,9 @@ def _is_meant(wanted: str, candidate: str) -> bool:
         ours, theirs = ours[1:], theirs[1:]
     rest, other = "_".join(ours), "_".join(theirs)
     if not rest or not other or rest.startswith(other) or other.startswith(rest):
+        return True
+    stem = len(list(takewhile(lambda pair: pair[0] == pair[1], zip(rest, other, strict=False))))
+    if stem >= _STEM and stem >= 0.6 * min(len(rest), len(other)):
         return True
     return SequenceMatcher(None, rest, other).ratio() >= _REST
 

@@ -6,7 +6,7 @@ from typing import Any, Final
 from vllm_operator.engineargs import schema, types
 from vllm_operator.engineargs.likeness import folded, nearest, positive
 from vllm_operator.engineargs.replaced import KEYS, REPLACED, SERVE
-from vllm_operator.engineargs.spans import Span, is_gone, is_later
+from vllm_operator.engineargs.spans import Span, holds, is_gone, is_later
 
 _SERVE: Final = "remove it: it belongs to `vllm serve`, whose HTTP server is Triton here"
 
@@ -16,6 +16,8 @@ def unknown_argument(name: str, value: Any, known: schema.Schema) -> str:
     plain = folded(name)
     shown = f"spec.engineArgs.{types.name(name)}"
     what = f"{shown}: is not an argument of vLLM {known.minor}"
+    if use := known.arguments.get(plain, {}).get("use"):
+        return f"{what}; its own name is set by the operator: use {use} instead"
     if plain in known.arguments:
         return f"{what}; did you mean `{plain}`?"
     history, remedy = schema.history().arguments, REPLACED.get(plain, "")
@@ -24,12 +26,12 @@ def unknown_argument(name: str, value: Any, known: schema.Schema) -> str:
     span: Span = history.get(plain, {})
     if is_gone(span, known.minor):
         return f"{shown}: was removed in vLLM {span['removed']}; {remedy or 'remove it'}"
+    if plain in schema.serve_flags() and holds(schema.serve_flags()[plain], known.minor):
+        return f"{what}; {serve_flag(plain)}"
     if is_later(span, known.minor):
         return _later(shown, span, known)
-    if remedy:
-        return f"{what}; {remedy}"
-    if plain in schema.serve_flags():
-        return f"{what}; {serve_flag(plain)}"
+    if remedy or plain in schema.serve_flags():
+        return f"{what}; {remedy or serve_flag(plain)}"
     if "." in plain:
         return f"{what}; {_nested(plain)}"
     if paths := list(_paths_of(plain, known)):
