@@ -49,17 +49,19 @@ def validate(
 
     Other kinds are ignored. Needs no cluster. Exit status: 0 nothing wrong, 1 problems, 2 could not run.
     """
-    from vllm_operator.files import admin, converting, documents, findings
+    from vllm_operator.files import admin, documents, findings
     from vllm_operator.files.output import FORMATS
     from vllm_operator.settings import SettingsInvalid
 
     try:
         settings = admin.load(settings_file, vllm_version)
         if format_:
+            from vllm_operator.files import converting
+
             report = findings.examine_converted(converting.read(files, format_), settings)
         else:
             report = findings.examine(documents.read(files), settings)
-    except (documents.CannotRead, SettingsInvalid, converting.NothingToConvert) as error:
+    except (documents.CannotRead, SettingsInvalid) as error:
         _could_not_run(error)
     click.echo(FORMATS[output](report), nl=False)
     if report.errors:
@@ -80,7 +82,7 @@ def convert(files: tuple[str, ...], format_: str) -> None:
 
     try:
         found = list(converting.read(files, format_))
-    except (documents.CannotRead, converting.NothingToConvert) as error:
+    except documents.CannotRead as error:
         _could_not_run(error)
     click.echo(rendering.as_yaml(document.value for document, _ in found), nl=False)
     for document, leftovers in found:

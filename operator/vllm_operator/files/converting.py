@@ -12,7 +12,7 @@ from vllm_operator.files.documents import STDIN, CannotRead, Document, Place, pa
 Read = tuple[Document, list[Leftover]]
 
 
-class NothingToConvert(Exception):
+class NothingToConvert(CannotRead):
     """A file holds nothing of the wanted format; the message says which file."""
 
 
