@@ -200,8 +200,7 @@ def _volume_warnings(spec: VLLMModelSpec) -> Iterator[str]:
     )
     yield (
         f"spec.cache: claim '{cache.claim_name}' is shared by {who}: with access mode ReadWriteOnce they "
-        "must "
-        f"run on one node, and elsewhere the new pod waits for ever; {remedy}"
+        f"must run on one node, and elsewhere the new pod waits for ever; {remedy}"
     )
 
 

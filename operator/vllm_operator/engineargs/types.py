@@ -139,7 +139,9 @@ def _explain(value: Any, type_text: str, entry: Mapping[str, Any], error: Valida
     number = isinstance(value, int | float) and not isinstance(value, bool)
     limited = kinds & {"greater_than_equal", "greater_than", "less_than_equal", "less_than"}
     if limited and (number or isinstance(value, str)):
-        share = number and entry.get("le") == 1 and 1 < value <= 100
+        if value != value:
+            return f"a number {_range(entry)}, not {shown(value)}: JSON has no such number"
+        share = number and entry.get("le") == 1 and 2 <= value <= 100
         return f"{_range(entry)}, not {shown(value)}{f'; write {value / 100:g}' if share else ''}"
     choices = choices_of(type_text)
     if choices and not isinstance(value, dict | list):

@@ -25,7 +25,7 @@ def examined(case: dict[str, Any], tmp_path: Path) -> tuple[findings.Report, dic
         "spec": {"source": CLAIM} | case["spec"],
     }
     version = f"{case['vllm']}.0" if "vllm" in case else None
-    read = documents.parse(json.dumps(manifest).encode(), "model.yaml")
+    read = documents.parse(yaml.safe_dump(manifest).encode(), "model.yaml")
     return findings.examine(read, admin.load(str(settings), version)), manifest
 
 
