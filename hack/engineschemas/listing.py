@@ -10,7 +10,9 @@ CLASSES = {"free": "", "permission": "permission", "never": "never"}
 SIGNS = {"ge": ">=", "gt": ">", "le": "<=", "lt": "<"}
 #: Arguments whose class depends on the value (engineargs/permissions.py).
 BY_VALUE = {
-    "load_format": "only auto, safetensors, dummy",
+    "load_format": "never pt, npcache; permission for what reads more than safetensors",
+    "generation_config": "auto, vllm; a path: permission",
+    "config_format": "auto, hf, mistral; others: permission",
     "distributed_executor_backend": "only mp, uni; a class path: permission",
     "data_parallel_backend": "only mp",
     "tokenizer_mode": "custom: permission",

@@ -10,6 +10,7 @@ from vllm_operator import __version__
 
 #: Command to where its click.Command is found.
 _COMMANDS: Final = {
+    "convert": "vllm_operator.cli_files:convert",
     "plan": "vllm_operator.cli_files:plan",
     "render": "vllm_operator.cli_files:render",
     "run": "vllm_operator.cli:run",

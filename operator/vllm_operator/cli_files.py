@@ -13,6 +13,8 @@ import click
 # Looking for pydantic's plugins reads every installed distribution: a tenth of what `validate` takes.
 os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
 
+#: Formats that `--from` takes: those of convert.formats, which is imported only when needed.
+FROM: Final = ("auto", "serve", "compose", "model.json", "kserve", "kubeai")
 PROBLEMS: Final = 1
 COULD_NOT_RUN: Final = 2
 
@@ -32,9 +34,16 @@ def _settings_options(command: Callable[..., None]) -> Callable[..., None]:
 @click.option(
     "--output", "-o", type=click.Choice(["text", "json", "sarif"]), default="text", show_default=True
 )
+@click.option(
+    "--from", "format_", type=click.Choice(FROM), help="Judge what files of this format convert to."
+)
 @_settings_options
 def validate(
-    files: tuple[str, ...], output: str, settings_file: str | None, vllm_version: str | None
+    files: tuple[str, ...],
+    output: str,
+    format_: str | None,
+    settings_file: str | None,
+    vllm_version: str | None,
 ) -> None:
     """Say everything that is wrong with the VLLMModels in FILE...: files, directories or - for stdin.
 
@@ -45,12 +54,41 @@ def validate(
     from vllm_operator.settings import SettingsInvalid
 
     try:
-        report = findings.examine(documents.read(files), admin.load(settings_file, vllm_version))
+        settings = admin.load(settings_file, vllm_version)
+        if format_:
+            from vllm_operator.files import converting
+
+            report = findings.examine_converted(converting.read(files, format_), settings)
+        else:
+            report = findings.examine(documents.read(files), settings)
     except (documents.CannotRead, SettingsInvalid) as error:
         _could_not_run(error)
     click.echo(FORMATS[output](report), nl=False)
     if report.errors:
         sys.exit(PROBLEMS)
+
+
+@click.command()
+@click.argument("files", nargs=-1, required=True, metavar="FILE...")
+@click.option("--from", "format_", type=click.Choice(FROM), default="auto", show_default=True)
+def convert(files: tuple[str, ...], format_: str) -> None:
+    """Print VLLMModels for what serves models elsewhere: `vllm serve` commands, docker-compose, Triton's
+    model.json, KServe's InferenceService, KubeAI's Model. FILE may be - for stdin.
+
+    What has no place in a VLLMModel is said on stderr, with its line. Judge the result with `validate`.
+    """
+    from vllm_operator.files import converting, documents
+    from vllm_operator.files import render as rendering
+
+    try:
+        found = list(converting.read(files, format_))
+    except documents.CannotRead as error:
+        _could_not_run(error)
+    click.echo(rendering.as_yaml(document.value for document, _ in found), nl=False)
+    for document, leftovers in found:
+        for left in leftovers:
+            line, column = left.place
+            click.echo(f"{document.file}:{line}:{column}: no place for {left.message}", err=True)
 
 
 def _namespace_option(command: Callable[..., None]) -> Callable[..., None]:

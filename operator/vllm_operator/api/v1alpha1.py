@@ -1,8 +1,9 @@
 """The VLLMModel as the operator holds it, read from an object of the API server or a file."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from math import isfinite
 from typing import Any, Final
 
 from pydantic import ValidationError
@@ -14,6 +15,7 @@ from vllm_operator.api.spec import VLLMModelSpec
 
 MAX_NAME: Final = 52
 _MAX_INT32: Final = 2**31 - 1
+_MAX_DEPTH: Final = 100
 
 _NAME = matches(r"[a-z]([-a-z0-9]*[a-z0-9])?", "")
 NAME_RULES: Final = (
@@ -143,7 +145,9 @@ def parse_model(obj: Mapping[str, Any]) -> VLLMModel:
     except ValidationError as error:
         problems += _from_pydantic(error)
     except (RecursionError, ValueError, TypeError):
-        problems.append(_invalid("spec", "must be JSON that is not nested deeper than 100 levels"))
+        problems += list(_not_json(obj.get("spec"))) or [
+            _invalid("spec", "must be JSON that is not nested deeper than 100 levels")
+        ]
     else:
         problems += [_invalid(found.path, found.message) for found in violations(spec, "spec")]
         if not problems:
@@ -153,6 +157,21 @@ def parse_model(obj: Mapping[str, Any]) -> VLLMModel:
 
 def _invalid(path: str, message: str) -> Problem:
     return Problem(Reason.INVALID_SPEC, f"{path}: {message}")
+
+
+def _not_json(spec: Any) -> Iterator[Problem]:
+    """Numbers that YAML has and JSON has not; never recurses."""
+    level = [("spec", spec)]
+    for _ in range(_MAX_DEPTH):
+        below: list[tuple[str, Any]] = []
+        for path, value in level:
+            if isinstance(value, float) and not isfinite(value):
+                yield _invalid(path, f"must be a number that JSON has, not .{value}; write another number")
+            elif isinstance(value, Mapping):
+                below += [(f"{path}.{key}", inner) for key, inner in value.items()]
+            elif isinstance(value, list):
+                below += [(f"{path}[{index}]", inner) for index, inner in enumerate(value)]
+        level = below
 
 
 def _from_pydantic(error: ValidationError) -> list[Problem]:

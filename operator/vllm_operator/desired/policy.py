@@ -12,6 +12,7 @@ from vllm_operator.api.v1alpha1 import VLLMModel
 from vllm_operator.desired import references
 from vllm_operator.desired.pod import RESERVED_ENV, RESERVED_ENV_PREFIX, gpu_count, gpu_resource
 from vllm_operator.desired.references import Reference
+from vllm_operator.engineargs import environment
 from vllm_operator.settings import Settings
 
 #: Harmless by themselves: none names code, a file, a host or a device of another pod.
@@ -26,9 +27,8 @@ ALLOWED_ENV: Final = frozenset(
         "VLLM_ALLOW_LONG_MAX_MODEL_LEN", "VLLM_CPU_KVCACHE_SPACE", "VLLM_CPU_NUM_OF_RESERVED_CPU",
         "VLLM_CPU_OMP_THREADS_BIND", "VLLM_CPU_SGL_KERNEL", "VLLM_ENABLE_V1_MULTIPROCESSING",
         "VLLM_ENGINE_ITERATION_TIMEOUT_S", "VLLM_EXECUTE_MODEL_TIMEOUT_SECONDS",
-        "VLLM_LOG_STATS_INTERVAL", "VLLM_LOGGING_LEVEL", "VLLM_RPC_TIMEOUT", "VLLM_SKIP_P2P_CHECK",
-        "VLLM_SLEEP_WHEN_IDLE", "VLLM_USE_DEEP_GEMM", "VLLM_USE_FLASHINFER_SAMPLER",
-        "VLLM_WORKER_MULTIPROC_METHOD",
+        "VLLM_LOG_STATS_INTERVAL", "VLLM_LOGGING_LEVEL", "VLLM_SKIP_P2P_CHECK", "VLLM_USE_DEEP_GEMM",
+        "VLLM_USE_FLASHINFER_SAMPLER", "VLLM_WORKER_MULTIPROC_METHOD",
     }
 )  # fmt: skip
 #: They end up in a ConfigMap and a ControllerRevision, of which etcd takes about 1 MiB.
@@ -69,7 +69,9 @@ def problems(model: VLLMModel, settings: Settings, *, image: str) -> Iterator[Pr
             f"spec.runtime.image: '{image}' is not on the administrator's list; remove the field to use "
             f"'{settings.runtime_image}', or have the image allowed (`allowedImages`)",
         )
-    yield from _env_problems(spec, settings)
+    variables = [(variable.name, variable.value) for variable in spec.runtime.env]
+    version = vllm_version(model, settings, image=settings.runtime_image if refused else image)
+    yield from env_problems(variables, settings, version)
     yield from _gpu_problems(spec, settings)
     yield from _reference_problems(spec, settings)
     yield from _class_problems(spec, settings)
@@ -97,26 +99,32 @@ def _engine_args_problems(model: VLLMModel, settings: Settings, *, image: str) -
         gpus=spec.gpus.count if spec.gpus else None,
         hub_source=hub is not None,
         source_revision=hub.revision if hub else None,
+        environment={variable.name: variable.value for variable in spec.runtime.env},
     )
     if len(json.dumps(arguments)) > MAX_ENGINE_ARGS_BYTES:
         message = f"spec.engineArgs: must be no more than {MAX_ENGINE_ARGS_BYTES} bytes of JSON"
         yield Problem(Reason.INVALID_ENGINE_ARGS, message)
 
 
-def _env_problems(spec: VLLMModelSpec, settings: Settings) -> Iterator[Problem]:
-    for index, variable in enumerate(spec.runtime.env):
-        name, path = variable.name, f"spec.runtime.env[{index}].name"
+def env_problems(
+    variables: Iterable[tuple[str, str]], settings: Settings, version: str | None
+) -> Iterator[Problem]:
+    """What must not be set among pairs of name and value; `version` is the vLLM that would read them."""
+    for index, (name, value) in enumerate(variables):
+        path, use = f"spec.runtime.env[{index}].name", environment.INSTEAD.get(name)
+        remedy = f"; use {use} instead" if use else ""
         if name in RESERVED_ENV or name.startswith(RESERVED_ENV_PREFIX):
-            yield Problem(
-                Reason.INVALID_SPEC, f"{path}: '{name}' is set by the operator and must not be given"
-            )
-        elif name not in ALLOWED_ENV and name not in settings.allowed_env:
+            message = f"{path}: '{name}' is set by the operator and must not be given{remedy}"
+            yield Problem(Reason.INVALID_SPEC, message)
+        elif not (name in ALLOWED_ENV or name in settings.allowed_env or environment.is_dead(name, version)):
+            near = environment.meant(name, version)
+            also = f", write '{near}'" if near else f", use {use}" if use else ""
             yield Problem(
                 Reason.INVALID_SPEC,
-                f"{path}: '{name}' is not on the list of allowed variables; remove it, or have it "
+                f"{path}: '{name}' is not on the list of allowed variables; remove it{also}, or have it "
                 "allowed by the administrator (`allowedEnv`)",
             )
-        if "\0" in variable.value:
+        if "\0" in value:
             yield Problem(
                 Reason.INVALID_SPEC, f"spec.runtime.env[{index}].value: must not contain a NUL character"
             )
@@ -187,9 +195,19 @@ def _class_problems(spec: VLLMModelSpec, settings: Settings) -> Iterator[Problem
 def warnings(model: VLLMModel, settings: Settings, *, image: str) -> Iterator[str]:
     """What is accepted but looks like a mistake, or could not be checked."""
     spec = model.spec
+    version = vllm_version(model, settings, image=image)
     if spec.engine_args:
-        version = vllm_version(model, settings, image=image)
-        yield from engineargs.warnings(spec.engine_args.values(), vllm_version=version)
+        values = spec.engine_args.values()
+        yield from engineargs.warnings(values, vllm_version=version, adapters=bool(spec.adapters))
+    for index, variable in enumerate(spec.runtime.env):
+        if said := environment.without_effect(variable.name, version):
+            yield f"spec.runtime.env[{index}].name: {said}"
+    yield from _gpu_warnings(spec)
+    yield from _volume_warnings(spec)
+    yield from _probe_warnings(spec)
+
+
+def _gpu_warnings(spec: VLLMModelSpec) -> Iterator[str]:
     needed = spec.engine_args.world_size() if spec.engine_args else 1
     if (idle := gpu_count(spec) - needed) > 0:
         noun = "GPU" if idle == 1 else "GPUs"
@@ -199,12 +217,9 @@ def warnings(model: VLLMModel, settings: Settings, *, image: str) -> Iterator[st
             f"spec.engineArgs: the parallel sizes ask for {needed} GPUs that work together; '{name}' is a "
             "slice of one: MIG slices cannot talk to each other; use parallel sizes of 1, or whole GPUs"
         )
-    cache = spec.cache
-    if cache and cache.persistent_volume_claim and spec.replicas > 1:
-        yield (
-            f"spec.cache: claim '{cache.persistent_volume_claim.claim_name}' is shared by all "
-            f"{spec.replicas} replicas: with access mode ReadWriteOnce they must all run on one node"
-        )
+
+
+def _probe_warnings(spec: VLLMModelSpec) -> Iterator[str]:
     probe = spec.probe
     if probe.timeout_seconds > probe.period_seconds:
         yield (
@@ -212,3 +227,32 @@ def warnings(model: VLLMModel, settings: Settings, *, image: str) -> Iterator[st
             f"({probe.period_seconds}): a pod gets one probe at a time, so one that hangs is asked every "
             f"{probe.timeout_seconds} s and found out that much later"
         )
+
+
+
+def _volume_warnings(spec: VLLMModelSpec) -> Iterator[str]:
+    """Claims that more than one pod mounts at a time: the replicas, and those that a rollout adds."""
+    cache = spec.cache.persistent_volume_claim if spec.cache else None
+    surge = surge_pods(spec)
+    pods = spec.replicas + surge
+    if cache is None or pods < 2 or not spec.replicas:
+        return
+    who = f"all {spec.replicas} replicas" if spec.replicas > 1 else "the old pod and the new one in a rollout"
+    remedy = (
+        "use ReadWriteMany, or `spec.rollout.type: Recreate`" if spec.replicas == 1 else "use ReadWriteMany"
+    )
+    yield (
+        f"spec.cache: claim '{cache.claim_name}' is shared by {who}: with access mode ReadWriteOnce they "
+        f"must run on one node, and elsewhere the new pod waits for ever; {remedy}"
+    )
+
+
+def surge_pods(spec: VLLMModelSpec) -> int:
+    """How many pods above `replicas` a rollout starts: a percentage is rounded up, as Deployments do."""
+    rollout = spec.rollout
+    if rollout.type == "Recreate":
+        return 0
+    surge = rollout.rolling_update.max_surge if rollout.rolling_update else 1
+    if isinstance(surge, str) and surge.endswith("%"):
+        return -(-spec.replicas * int(surge.removesuffix("%")) // 100)
+    return int(surge)

@@ -4,7 +4,7 @@
 image runs. The facts come from the generated files in `schemas/` (`make engine-schemas`).
 """
 
-from vllm_operator.engineargs.check import check, warnings
+from vllm_operator.engineargs.check import check, remedy, warnings
 from vllm_operator.engineargs.images import version_of_image
 
-__all__ = ["check", "version_of_image", "warnings"]
+__all__ = ["check", "remedy", "version_of_image", "warnings"]

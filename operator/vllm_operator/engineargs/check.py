@@ -2,12 +2,22 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from difflib import get_close_matches
 from typing import Any, Final
 
 from vllm_operator.api.conditions import Problem, Reason
-from vllm_operator.engineargs import combinations, permissions, schema, types
-from vllm_operator.engineargs.replaced import REPLACED
+from vllm_operator.engineargs import (
+    combinations,
+    inactive,
+    names,
+    older,
+    permissions,
+    registries,
+    schema,
+    types,
+)
+from vllm_operator.engineargs.explain import hint
+from vllm_operator.engineargs.replaced import VALUES
+from vllm_operator.engineargs.spans import is_gone, is_later
 
 #: One object's problems go into one condition message: more than this nobody reads.
 MAX_PROBLEMS: Final = 50
@@ -38,13 +48,15 @@ def check(
     gpus: int | None = None,
     hub_source: bool = True,
     source_revision: str | None = None,
+    environment: Mapping[str, str] | None = None,
 ) -> tuple[Problem, ...]:
     """Everything that is wrong with `spec.engineArgs`, in the order of the arguments.
 
     `vllm_version` None, or one without a schema, checks only what holds for every version: what may be
     set at all, and what the operator itself cannot run. `gpus` is `spec.gpus.count`, None where it
     follows from the parallel sizes. `permitted` is the administrator's list; a name in it covers
-    everything below it. `hub_source` and `source_revision` say where code would come from.
+    everything below it. `hub_source` and `source_revision` say where code would come from, `environment`
+    is the container's, for rules that vLLM makes depend on it.
     """
     minor = schema.minor_of(vllm_version)
     known = schema.load(minor) if minor else None
@@ -56,25 +68,50 @@ def check(
     for message in combinations.operator_limits(engine_args, gpus):
         found.invalid(message)
     if known:
-        arguments = combinations.Arguments(found.values, known)
+        for message in registries.refused(found.values, known.minor):
+            found.invalid(message)
+        arguments = combinations.Arguments(found.values, known, environment or {})
         for message in combinations.refused(arguments):
             found.invalid(message)
     return tuple(found.problems[:MAX_PROBLEMS])
 
 
-def warnings(engine_args: Mapping[str, Any], *, vllm_version: str | None) -> tuple[str, ...]:
-    """What the user should know although it is no reason to refuse the arguments."""
+def warnings(
+    engine_args: Mapping[str, Any], *, vllm_version: str | None, adapters: bool = False
+) -> tuple[str, ...]:
+    """What the user should know although it is no reason to refuse the arguments.
+
+    `adapters` says whether the spec has any, which turns LoRA on.
+    """
     if not engine_args:
         return ()
     known = schema.known_minors()
     if not vllm_version:
         return ("The vLLM version of the image is not known, so its engine arguments were not checked",)
-    if schema.minor_of(vllm_version) is None:
-        return (
-            f"This operator knows the engine arguments of vLLM {known[0]} to {known[-1]}, so those for "
-            f"vLLM {vllm_version} were not checked",
-        )
-    return ()
+    if minor := schema.minor_of(vllm_version):
+        return tuple(_doubtful(engine_args, schema.load(minor), adapters))
+    if minor := schema.any_minor_of(vllm_version):
+        return tuple(older.warnings(engine_args, minor))
+    return (
+        f"This operator knows the engine arguments of vLLM {known[0]} to {known[-1]}, so those for "
+        f"vLLM {vllm_version} were not checked",
+    )
+
+
+def _doubtful(engine_args: Mapping[str, Any], known: schema.Schema, adapters: bool) -> Iterator[str]:
+    found = _Findings()
+    for name, value in engine_args.items():
+        _argument(found, str(name), value, known, frozenset(known.arguments))
+    values = found.values | ({"enable_lora": True} if adapters else {})
+    yield from inactive.warnings(combinations.Arguments(values, known, {}))
+    yield from registries.warnings(values, known.minor)
+
+
+def remedy(name: str, value: Any) -> str:
+    """`, not ...; write ...` for a value that is of the wrong type for an argument of the newest vLLM."""
+    entry = schema.newest().arguments.get(name)
+    said = f", not {types.shown(value)}"
+    return said + hint(value, entry["type"], name) if entry else said
 
 
 def _argument(
@@ -85,13 +122,13 @@ def _argument(
     permitted: frozenset[str],
 ) -> None:
     """Judge one top-level argument."""
-    source = known or _newest_with(name)
+    source = known or schema.newest_with(name)
     entry = source.arguments.get(name) if source else None
     if entry is None:
         if known:
-            found.invalid(_unknown_argument(name, known))
-        elif not permissions.covers(permitted, name):
-            found.forbidden(_unclassified(name))
+            found.invalid(names.unknown_argument(name, value, known))
+        elif name not in permissions.FREE_BEFORE and not permissions.covers(permitted, name):
+            found.forbidden(names.unclassified(name))
         return
     assert source is not None
     refusal = permissions.refusal(name, value, entry, permitted)
@@ -101,7 +138,7 @@ def _argument(
     if known is None:
         _permissions_below(found, name, value, entry, source, permitted)
         return
-    judged = list(_value(found, name, value, entry, known, permitted, depth=0))
+    judged = list(_value(found, name, value, entry, known, permitted, where=name))
     if judged:
         found.values[name] = judged[0]
 
@@ -113,9 +150,13 @@ def _value(
     entry: Mapping[str, Any],
     known: schema.Schema,
     permitted: frozenset[str],
-    depth: int,
+    depth: int = 0,
+    where: str = "",
 ) -> Iterator[Any]:
-    """Judge a value, and what is below it where a config class says so; yields it if it is good."""
+    """Judge a value, and what is below it where a config class says so; yields it if it is good.
+
+    `where` is the name in the history: the argument's own, or `Class.field`.
+    """
     if depth > MAX_DEPTH or _too_deep(value):
         found.invalid(f"spec.engineArgs.{path}: must be nested at most {MAX_DEPTH} levels deep; flatten it")
         return
@@ -127,22 +168,48 @@ def _value(
             inner_entry = known.classes[class_name].get(_key_of(class_name, str(key)))
             inner_path = f"{path}.{key}"
             if inner_entry is None:
-                found.invalid(_unknown_key(inner_path, str(key), known.classes[class_name], known))
+                found.invalid(names.unknown_key(inner_path, class_name, str(key), inner, known))
                 continue
             refusal = permissions.refusal(inner_path, inner, inner_entry, permitted)
             if refusal:
                 found.forbidden(refusal)
                 continue
-            for judged in _value(found, inner_path, inner, inner_entry, known, permitted, depth + 1):
+            judging = _value(
+                found, inner_path, inner, inner_entry, known, permitted, depth + 1,
+                f"{class_name}.{_key_of(class_name, str(key))}",
+            )  # fmt: skip
+            for judged in judging:
                 held[_key_of(class_name, str(key))] = judged
         if len(found.problems) == before:
             yield held
         return
+    listed = types.choices_of(entry["type"])
     try:
-        yield types.coerce(value, entry, known.classes)
+        judged = types.coerce(value, entry, known.classes, path)
+        if listed and judged not in listed and (moved := _moved(path, where, judged, known)):
+            found.invalid(f"spec.engineArgs.{types.name(path)}: {moved.removesuffix(': ')}")
+            return
+        yield judged
     except types.Refused as refused:
-        default = _default_in_words(entry, known)
-        found.invalid(f"spec.engineArgs.{types.name(path)}: must be {refused}{default}")
+        moved = _moved(path, where, value, known)
+        default = "" if moved else _default_in_words(entry, known)
+        found.invalid(f"spec.engineArgs.{types.name(path)}: {moved}must be {refused}{default}")
+
+
+def _moved(path: str, where: str, value: Any, known: schema.Schema) -> str:
+    """What became of a choice that this version does not list."""
+    if not isinstance(value, str):
+        return ""
+    folded = value.lower().replace("-", "_")
+    choices = schema.history().choices.get(where, {})
+    span = next((s for choice, s in choices.items() if choice.lower().replace("-", "_") == folded), {})
+    remedy = VALUES.get(where, VALUES.get(path, {})).get(folded, "")
+    if is_gone(span, known.minor):
+        use = f"; {remedy}" if remedy else ""
+        return f"{types.shown(value)} was removed in vLLM {span['removed']}{use}: "
+    if is_later(span, known.minor):
+        return f"{types.shown(value)} is new in vLLM {span['since']} and the image runs {known.minor}: "
+    return ""
 
 
 def _permissions_below(
@@ -163,7 +230,7 @@ def _permissions_below(
         inner_entry = source.classes[class_name].get(_key_of(class_name, str(key)))
         if inner_entry is None:
             if not permissions.covers(permitted, inner_path):
-                found.forbidden(_unclassified(inner_path))
+                found.forbidden(names.unclassified(inner_path))
             continue
         refusal = permissions.refusal(inner_path, inner, inner_entry, permitted)
         if refusal:
@@ -172,65 +239,9 @@ def _permissions_below(
             _permissions_below(found, inner_path, inner, inner_entry, source, permitted, depth + 1)
 
 
-def _newest_with(name: str) -> schema.Schema | None:
-    """The newest version that has the argument, for an image whose version is not known."""
-    for minor in reversed(schema.known_minors()):
-        if name in schema.load(minor).arguments:
-            return schema.load(minor)
-    return None
-
-
-def _unknown_argument(name: str, known: schema.Schema) -> str:
-    """The sentence for a name that this version does not have: what became of it, or what was meant."""
-    shown = types.name(name)
-    history = schema.history()
-    removed, since = history.removed(name), history.since(name)
-    remedy = REPLACED.get(name, "")
-    if removed and _at_most(removed, known.minor):
-        return f"spec.engineArgs.{shown}: was removed in vLLM {removed}; {remedy or 'remove it'}"
-    if since and not _at_most(since, known.minor):
-        return (
-            f"spec.engineArgs.{shown}: is new in vLLM {since} and the image runs {known.minor}; "
-            "remove it or use a newer `spec.runtime.image`"
-        )
-    what = f"spec.engineArgs.{shown}: is not an argument of vLLM {known.minor}"
-    if remedy:
-        return f"{what}; {remedy}"
-    near = _nearest(name, known.arguments)
-    return f"{what}; did you mean `{near}`?" if near else f"{what}; remove it"
-
-
-def _unknown_key(path: str, key: str, fields: Mapping[str, Any], known: schema.Schema) -> str:
-    near = _nearest(key, fields)
-    listed = ", ".join(f"`{name}`" for name in sorted(fields)[:8])
-    also = f"did you mean `{near}`?" if near else f"it takes {listed}{', ...' if len(fields) > 8 else ''}"
-    return f"spec.engineArgs.{types.name(path)}: is not a key that vLLM {known.minor} knows; {also}"
-
-
-def _unclassified(path: str) -> str:
-    near = _nearest(path, schema.newest().arguments)
-    also = f" (did you mean `{near}`?)" if near else ""
-    return (
-        f"spec.engineArgs.{types.name(path)}: is in no vLLM that this operator knows, so it needs "
-        f"the administrator's permission: remove it{also}, or have it added to `permittedEngineArgs`"
-    )
-
-
-def _nearest(name: str, names: Mapping[str, Any]) -> str | None:
-    folded = name.strip().lstrip("-").replace("-", "_").lower()
-    if folded in names:
-        return folded
-    near = get_close_matches(folded[:100], [n for n in names if not n.startswith("_")], n=1, cutoff=0.7)
-    return near[0] if near else None
-
-
 def _key_of(class_name: str, key: str) -> str:
     """vLLM takes `num-speculative-tokens` in a speculative_config, too."""
     return key.replace("-", "_") if class_name == "SpeculativeConfig" else key
-
-
-def _at_most(one: str, other: str) -> bool:
-    return tuple(map(int, one.split("."))) <= tuple(map(int, other.split(".")))
 
 
 def _default_in_words(entry: Mapping[str, Any], known: schema.Schema) -> str:

@@ -7,6 +7,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Final
 
+from vllm_operator.engineargs.spans import Span, key
+
 FOLDER: Final = Path(__file__).parent / "schemas"
 
 
@@ -23,10 +25,16 @@ class Schema:
 
 @dataclass(frozen=True, slots=True)
 class History:
-    """When names of engine arguments came and went, over the minor versions in `versions`."""
+    """When names came and went, over the minor versions in `versions`.
+
+    `arguments` are engine arguments, `keys` fields of config classes as `Class.field`, `choices` the values
+    of an argument or of a `Class.field` that came or went.
+    """
 
     versions: list[str]
     arguments: Mapping[str, Mapping[str, Any]]
+    keys: Mapping[str, Span]
+    choices: Mapping[str, Mapping[str, Span]]
 
     def since(self, name: str) -> str | None:
         """The first version with this argument, None where the first known one has it already."""
@@ -42,7 +50,7 @@ class History:
 @cache
 def known_minors() -> tuple[str, ...]:
     """Minor versions with a file, oldest first."""
-    return tuple(sorted((path.stem for path in FOLDER.glob("0.*.json")), key=_key))
+    return tuple(sorted((path.stem for path in FOLDER.glob("0.*.json")), key=key))
 
 
 def minor_of(version: str | None) -> str | None:
@@ -52,6 +60,17 @@ def minor_of(version: str | None) -> str | None:
     numbers = version.strip().removeprefix("v").split(".")
     minor = ".".join(numbers[:2])
     return minor if len(numbers) >= 2 and minor in known_minors() else None
+
+
+def any_minor_of(version: str | None) -> str | None:
+    """The minor version of a version that the tables of names cover, older ones included."""
+    if not version:
+        return None
+    numbers = version.strip().removeprefix("v").split(".")[:2]
+    if len(numbers) < 2 or not all(number.isdigit() for number in numbers):
+        return None
+    minor = ".".join(numbers)
+    return minor if key(minor) <= key(known_minors()[-1]) else None
 
 
 @cache
@@ -73,11 +92,50 @@ def newest() -> Schema:
 
 
 @cache
+def newest_with(name: str) -> Schema | None:
+    """The newest version that has the argument, for an image whose version is not known."""
+    for minor in reversed(known_minors()):
+        if name in load(minor).arguments:
+            return load(minor)
+    return None
+
+
+@cache
 def history() -> History:
     """The record of names since vLLM 0.13."""
     document = json.loads((FOLDER / "history.json").read_text(encoding="utf-8"))
-    return History(versions=document["versions"], arguments=document["arguments"])
+    return History(
+        versions=document["versions"],
+        arguments=document["arguments"],
+        keys=document["keys"],
+        choices=document["choices"],
+    )
 
 
-def _key(minor: str) -> tuple[int, ...]:
-    return tuple(int(number) for number in minor.split("."))
+@cache
+def registry(kind: str) -> Mapping[str, Span]:
+    """The names that vLLM registers for connectors and parsers, by kind: `kv_connector`, `ec_connector`,
+    `reasoning_parser`, `tool_call_parser`.
+    """
+    names: Mapping[str, Span] = _table("registries")[kind]
+    return names
+
+
+@cache
+def variables() -> Mapping[str, Span]:
+    """The environment variables that some vLLM reads."""
+    names: Mapping[str, Span] = _table("environment")["names"]
+    return names
+
+
+@cache
+def serve_flags() -> Mapping[str, Span]:
+    """Flags of `vllm serve` that belong to its HTTP front end."""
+    names: Mapping[str, Span] = _table("frontend")["names"]
+    return names
+
+
+@cache
+def _table(name: str) -> Mapping[str, Any]:
+    document: Mapping[str, Any] = json.loads((FOLDER / f"{name}.json").read_text(encoding="utf-8"))
+    return document

@@ -9,9 +9,13 @@ import ast
 import json
 from collections.abc import Callable, Mapping
 from functools import cache
+from math import isfinite
 from typing import Annotated, Any, Literal, Union
 
 from pydantic import Field, PlainValidator, TypeAdapter, ValidationError
+
+from vllm_operator.engineargs.explain import hint
+from vllm_operator.engineargs.likeness import nearest_value
 
 BOUNDS = ("ge", "gt", "le", "lt")
 _PLAIN: Mapping[str, Any] = {
@@ -58,8 +62,8 @@ def class_member(type_text: str, classes: Mapping[str, Any]) -> str | None:
     return next((member for member in members(type_text) if member in classes), None)
 
 
-def coerce(value: Any, entry: Mapping[str, Any], classes: Mapping[str, Any]) -> Any:
-    """The value as vLLM would hold it; raises Refused."""
+def coerce(value: Any, entry: Mapping[str, Any], classes: Mapping[str, Any], name: str = "") -> Any:
+    """The value as vLLM would hold it; raises Refused. `name` is for the remedy only."""
     type_text = entry["type"]
     fold = entry.get("fold")
     limits = tuple((bound, entry[bound]) for bound in BOUNDS if bound in entry)
@@ -67,12 +71,12 @@ def coerce(value: Any, entry: Mapping[str, Any], classes: Mapping[str, Any]) -> 
     if not plain or plain == "None":
         if value is None and plain:
             return None
-        raise Refused(f"a mapping{_or_null(plain)}, not {shown(value)}{_hint(value, 'dict')}")
+        raise Refused(f"a mapping{_or_null(plain)}, not {shown(value)}{hint(value, 'dict', name)}")
     adapter = _adapter(plain, fold, limits, bool(entry.get("unjudged")))
     try:
         return adapter.validate_python(_folded(value, fold))
     except ValidationError as error:
-        raise Refused(_explain(value, plain, entry, error)) from None
+        raise Refused(_explain(value, plain, entry, error, name)) from None
 
 
 @cache
@@ -130,12 +134,15 @@ def _folded(value: Any, fold: str | None) -> Any:
     return value
 
 
-def _explain(value: Any, type_text: str, entry: Mapping[str, Any], error: ValidationError) -> str:
+def _explain(value: Any, type_text: str, entry: Mapping[str, Any], error: ValidationError, name: str) -> str:
     kinds = {detail["type"] for detail in error.errors(include_url=False, include_context=False)}
     number = isinstance(value, int | float) and not isinstance(value, bool)
     limited = kinds & {"greater_than_equal", "greater_than", "less_than_equal", "less_than"}
     if limited and (number or isinstance(value, str)):
-        return f"{_range(entry)}, not {shown(value)}"
+        if value != value:
+            return f"a number {_range(entry)}, not {shown(value)}: JSON has no such number"
+        share = number and entry.get("le") == 1 and 2 <= value <= 100
+        return f"{_range(entry)}, not {shown(value)}{f'; write {value / 100:g}' if share else ''}"
     choices = choices_of(type_text)
     if choices and not isinstance(value, dict | list):
         return _explain_choice(value, type_text, choices)
@@ -143,19 +150,16 @@ def _explain(value: Any, type_text: str, entry: Mapping[str, Any], error: Valida
     where = ""
     if isinstance(value, dict | list) and location:
         where = f" (item {location[-1]})" if isinstance(value, list) else f" (key {location[0]!r})"
-    return f"{describe(type_text)}, not {shown(value)}{where}{_hint(value, type_text)}"
+    return f"{describe(type_text)}, not {shown(value)}{where}{hint(value, type_text, name)}"
 
 
 def _explain_choice(value: Any, type_text: str, choices: list[Any]) -> str:
-    from difflib import get_close_matches
-
-    near = get_close_matches(str(value).lower(), [str(c).lower() for c in choices], n=1, cutoff=0.6)
-    meant = next((c for c in choices if near and str(c).lower() == near[0]), None)
+    meant = nearest_value(str(value), [choice for choice in choices if isinstance(choice, str)])
     listed = _listed(choices)
     others = [m for m in members(type_text) if not m.startswith(("Literal[", "Enum["))]
     also = f" or {describe(' | '.join(others))}" if others else ""
-    hint = f"; did you mean '{meant}'?" if isinstance(meant, str) else ""
-    return f"one of {listed}{also}, not {shown(value)}{hint}"
+    remedy = f"; did you mean '{meant}'?" if meant else hint(value, type_text)
+    return f"one of {listed}{also}, not {shown(value)}{remedy}"
 
 
 def choices_of(type_text: str) -> list[Any]:
@@ -206,35 +210,6 @@ def _or_null(plain: str) -> str:
     return " or null" if plain == "None" else ""
 
 
-def _hint(value: Any, type_text: str) -> str:
-    """What to write instead, where the mistake is a common one."""
-    if not isinstance(value, str):
-        return ""
-    text = value.strip()
-    if "dict" in type_text and text.startswith("{"):
-        return "; write it as YAML, not as a JSON string"
-    if "list" in type_text and text and "[" not in text:
-        return f"; write [{text}]"
-    number = _number_with_unit(text)
-    if "int" in type_text and number is not None:
-        return f"; write {number}"
-    if "bool" in type_text and text.lower() in ("true", "false", "yes", "no", "on", "off", "1", "0"):
-        word = "true" if text.lower() in ("true", "yes", "on", "1") else "false"
-        return f"; write {word} without quotes"
-    return ""
-
-
-def _number_with_unit(text: str) -> int | None:
-    """What vLLM's command line makes of `8k`, `1K`, `25.6k`: model.json has no such units."""
-    units = {"k": 10**3, "K": 2**10, "m": 10**6, "M": 2**20, "g": 10**9, "G": 2**30}
-    if text and text[-1] in units:
-        try:
-            return int(float(text[:-1]) * units[text[-1]])
-        except (ValueError, OverflowError):
-            return None
-    return None
-
-
 def name(path: str) -> str:
     """The name of an argument as the user wrote it, fit for a sentence."""
     return shown(path).strip("'")
@@ -242,6 +217,8 @@ def name(path: str) -> str:
 
 def shown(value: Any) -> str:
     """A value as the user wrote it, on one line and short."""
+    if isinstance(value, float) and not isfinite(value):
+        return f".{value}"
     text = f"'{value}'" if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
     text = "".join(c if c.isprintable() else f"\\x{ord(c):02x}" for c in text)
     return text if len(text) <= 60 else text[:57] + "..."

@@ -2,12 +2,13 @@
 
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from vllm_operator import engineargs
 from vllm_operator.api.conditions import Problem, Reason
 from vllm_operator.api.v1alpha1 import SpecInvalid, VLLMModel, parse_model
+from vllm_operator.convert.serving import Leftover
 from vllm_operator.desired import policy
 from vllm_operator.engineargs import schema
 from vllm_operator.files import strict
@@ -15,6 +16,8 @@ from vllm_operator.files.admin import versions
 from vllm_operator.files.documents import Document, Place
 from vllm_operator.settings import Settings
 
+#: Sentences of the API server about a type, which a value and a remedy can follow.
+_WRONG_TYPE = re.compile(r": must be (an integer|true or false|a string|a list|an object)$")
 _PATH = re.compile(r"^`?((?:apiVersion|kind|metadata|spec)[^\s:`]*)`?:? ")
 
 
@@ -62,6 +65,18 @@ def examine(documents: Iterable[Document], settings: Settings) -> Report:
     return report
 
 
+def examine_converted(converted: Iterable[tuple[Document, Iterable[Leftover]]], settings: Settings) -> Report:
+    """Judge VLLMModels made from another format; what has no place in them is a warning."""
+    pairs = list(converted)
+    report = examine((document for document, _ in pairs), settings)
+    for document, leftovers in pairs:
+        for left in leftovers:
+            finding = _finding(document, "warning", "Warning", f"no place for {left.message}", "")
+            report.findings.append(replace(finding, place=Place(*left.place)))
+    report.findings.sort(key=lambda finding: (finding.file, finding.place.line, finding.place.column))
+    return report
+
+
 def model_of(document: Document) -> VLLMModel:
     """The VLLMModel of a document that has been examined; SpecInvalid if it is none."""
     value = document.value
@@ -77,7 +92,6 @@ def _judge(document: Document, settings: Settings) -> Iterator[Finding]:
     try:
         model = parse_model(_parseable(value))
     except SpecInvalid as invalid:
-        yield from _problems(document, invalid.problems)
         yield from _despite(document, settings, invalid.problems)
         return
     image = model.spec.runtime.image or settings.runtime_image
@@ -87,22 +101,56 @@ def _judge(document: Document, settings: Settings) -> Iterator[Finding]:
     yield from _probable(document, model, settings, image)
 
 
-def _despite(document: Document, settings: Settings, known: tuple[Problem, ...]) -> Iterator[Finding]:
-    """What is wrong with the engine arguments of a spec that the API server would refuse anyway."""
+def _despite(document: Document, settings: Settings, problems: tuple[Problem, ...]) -> Iterator[Finding]:
+    """A spec that the API server would refuse: its problems, and those that the operator would find."""
     spec = document.value.get("spec")
-    arguments = spec.get("engineArgs") if isinstance(spec, dict) else None
-    if not isinstance(arguments, dict):
-        return
-    runtime = spec.get("runtime")
-    image = runtime.get("image") if isinstance(runtime, dict) else None
-    version = engineargs.version_of_image(
+    spec = spec if isinstance(spec, dict) else {}
+    version = _version(spec, settings)
+    found = [*_engine_args(spec, settings, version), *_environment(spec, settings, version)]
+    said = {_path(problem.message) for problem in found}
+    yield from _problems(document, found)
+    arguments = _mapping(spec.get("engineArgs"))
+    for problem in problems:
+        path = _path(problem.message)
+        if path in said:
+            continue  # the operator's own sentence says what to write
+        name = path.removeprefix("spec.engineArgs.")
+        more = ""
+        if name != path and name in arguments and _WRONG_TYPE.search(problem.message):
+            more = engineargs.remedy(name, arguments[name])
+        yield _finding(document, "error", problem.reason, problem.message + more, path)
+
+
+def _version(spec: dict[str, Any], settings: Settings) -> str | None:
+    image = _mapping(spec.get("runtime")).get("image")
+    return engineargs.version_of_image(
         image if isinstance(image, str) else settings.runtime_image, versions(settings)
     )
-    said = {_path(problem.message) for problem in known}
-    permitted = frozenset(settings.permitted_engine_args)
-    for problem in engineargs.check(arguments, vllm_version=version, permitted=permitted, hub_source=False):
-        if _path(problem.message) not in said:
-            yield _finding(document, "error", problem.reason, problem.message)
+
+
+def _engine_args(spec: dict[str, Any], settings: Settings, version: str | None) -> Iterator[Problem]:
+    yield from engineargs.check(
+        _mapping(spec.get("engineArgs")),
+        vllm_version=version,
+        permitted=frozenset(settings.permitted_engine_args),
+        hub_source=False,
+        environment=dict(_variables(spec)),
+    )
+
+
+def _environment(spec: dict[str, Any], settings: Settings, version: str | None) -> Iterator[Problem]:
+    yield from policy.env_problems(_variables(spec), settings, version)
+
+
+def _variables(spec: dict[str, Any]) -> list[tuple[str, str]]:
+    """Name and value of each variable; what is none keeps its place."""
+    listed = _mapping(spec.get("runtime")).get("env")
+    pairs = [_mapping(entry) for entry in (listed if isinstance(listed, list) else [])]
+    return [(str(pair.get("name", "")), str(pair.get("value", ""))) for pair in pairs]
+
+
+def _mapping(value: Any) -> dict[str, Any]:
+    return value if isinstance(value, dict) else {}
 
 
 def _path(message: str) -> str:
@@ -123,7 +171,7 @@ def _parseable(value: dict[str, Any]) -> dict[str, Any]:
 def _probable(document: Document, model: VLLMModel, settings: Settings, image: str) -> Iterator[Finding]:
     """Where the image's vLLM is not known: what the newest one would refuse, as warnings."""
     version = policy.vllm_version(model, settings, image=image)
-    if model.spec.engine_args is None or schema.minor_of(version):
+    if model.spec.engine_args is None or schema.any_minor_of(version):
         return
     arguments = model.spec.engine_args.values()
     known = {problem.message for problem in engineargs.check(arguments, vllm_version=version)}

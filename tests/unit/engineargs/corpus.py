@@ -62,7 +62,7 @@ MISTAKES = (
            speculative_draft_tensor_parallel_size=4),
     caught("modelscope/ms-swift#6290", "mm_processor_cache_gb: must be a number, not null", mm_processor_cache_gb=None),
     caught("VectorInstitute/vector-inference#157", "compilation_config: must be a mapping, not 3", compilation_config=3),
-    caught("verl-project/verl#3848", "compilation_config.level: is not a key", compilation_config={"level": 3}),
+    caught("verl-project/verl#3848", "compilation_config.level: was removed in vLLM 0.18; use `mode`", compilation_config={"level": 3}),
     caught("vllm-project/vllm#18520", "compilation_config.full_cuda_graph: is not a key",
            compilation_config={"full_cuda_graph": True}),
     caught("pytorch/pytorch#175435", "says the same as `compilation_config.cudagraph_capture_sizes`",

@@ -47,7 +47,7 @@ def test_what_vllm_takes_is_good(arguments: dict[str, Any]) -> None:
         ({"max-model-len": 8}, "did you mean `max_model_len`?"),
         ({"qqqqqq": 8}, "qqqqqq: is not an argument of vLLM 0.33; remove it"),
         ({"swap_space": 4}, "swap_space: was removed in vLLM 0.18; remove it: the V1 engine has no CPU swap space"),
-        ({"api_server_count": 4}, "is not an argument of vLLM 0.33; use `spec.runtime.frontEnds`"),
+        ({"api_server_count": 4}, "use `spec.runtime.frontEnds`"),
         ({"guided_decoding_backend": "outlines"}, "use `structured_outputs_config: {backend: ...}`"),
         ({"gpu_memory_utilization": 0}, "must be above 0 and at most 1, not 0"),
         ({"gpu_memory_utilization": 1.5}, "must be above 0 and at most 1, not 1.5"),
@@ -67,10 +67,10 @@ def test_what_vllm_takes_is_good(arguments: dict[str, Any]) -> None:
          "speculative_config.num_speculative_tokens: must be above 0, not 0"),
         ({"compilation_config": {"pass_config": {"fuse_norm_quant": "x"}}},
          "compilation_config.pass_config.fuse_norm_quant: must be true or false or null, not 'x'"),
-        ({"distributed_executor_backend": "ray"}, "must be 'mp', 'uni' or absent: 'ray' spans several pods"),
+        ({"distributed_executor_backend": "ray"}, "must not be 'ray', which spans several pods"),
         ({"distributed_executor_backend": "tcp"}, "must be 'mp', 'uni' or absent, not 'tcp'"),
         ({"data_parallel_backend": "ray"}, "must be 'mp': 'ray' spans several pods"),
-        ({"load_format": "pt"}, "must be one of 'auto', 'safetensors', 'dummy'"),
+        ({"load_format": "pt"}, "'pt' reads pickle files, which can run code; use one of 'auto'"),
         ({"nnodes": 2}, "nnodes: cannot be set"),
         ({"model": "x"}, "model: is set by the operator; use `spec.source` instead"),
         ({"served_model_name": "x"}, "use `spec.servedName` instead"),
@@ -157,12 +157,40 @@ def test_names_against_the_version() -> None:
     assert "was removed in vLLM 0.28" in messages({"calculate_kv_scales": True}, vllm_version="0.28.1")[0]
 
 
-@pytest.mark.parametrize("version", [None, "", "0.13.0", "0.99.0", "main", "0"])
+@pytest.mark.parametrize("version", [None, "", "0.99.0", "main", "0"])
 def test_an_unknown_version_refuses_no_value_and_warns(version: str | None) -> None:
     arguments = {"gpu_memory_utilization": 7, "max_num_seqs": "x"}
     assert check(arguments, vllm_version=version) == ()
     assert len(warnings(arguments, vllm_version=version)) == 1
     assert warnings({}, vllm_version=version) == ()
+
+
+def test_an_older_version_is_judged_by_history() -> None:
+    good = {
+        "max_model_len": 8192,
+        "swap_space": 4,
+        "kv_cache_dtype": "fp8",
+        "limit_mm_per_prompt": {"image": 1},
+    }
+    assert check(good, vllm_version="0.14.1") == ()
+    assert warnings(good, vllm_version="0.14.1") == ()
+    late = {
+        "compilation_config": {"cudagraph_mm_encoder": True}, "kv_cache_dtype": "nvfp4", "device_ids": ["0"],
+        "swap_space": 4, "tensor_paralel_size": 2,
+    }  # fmt: skip
+    said = warnings(late, vllm_version="0.18.1")
+    for text, start in zip(
+        said,
+        (
+            "compilation_config.cudagraph_mm_encoder: is new in vLLM 0.19 and the image runs 0.18",
+            "kv_cache_dtype: 'nvfp4' is new in vLLM 0.20",
+            "device_ids: is new in vLLM 0.24",
+            "swap_space: was removed in vLLM 0.18",
+            "tensor_paralel_size: is in no vLLM from 0.13 on, and the image runs 0.18; did you mean `tensor_parallel_size`?",
+        ),
+        strict=True,
+    ):
+        assert text.startswith(f"spec.engineArgs.{start}")
 
 
 def test_a_name_of_no_version_needs_permission_where_the_version_is_not_known() -> None:

@@ -175,15 +175,33 @@ def test_classes_come_from_the_reviewed_lists_and_new_names_need_permission(
     assert document["classes"]["SpecConfig"]["model"]["class"] == "permission"
 
 
+def _version(**arguments: Any) -> dict[str, Any]:
+    entries = {name: {"type": "int", "default": default} for name, default in arguments.items()}
+    return {"arguments": entries, "classes": {}}
+
+
 def test_history() -> None:
+    record = history({"0.1": _version(a=0, b=1), "0.2": _version(b=1, c=0), "0.3": _version(b=2, c=0)})
+    assert record["versions"] == ["0.1", "0.2", "0.3"]
+    assert record["arguments"] == {
+        "a": {"removed": "0.2"}, "b": {"defaults": {"0.3": 2}}, "c": {"since": "0.2"}
+    }  # fmt: skip
+
+
+def test_history_below_the_top_level() -> None:
+    def version(choices: str, *keys: str) -> dict[str, Any]:
+        fields = {key: {"type": "int"} for key in keys}
+        return {"arguments": {"a": {"type": choices}}, "classes": {"AConfig": fields} if keys else {}}
+
     record = history(
-        {"0.1": ["a", "b"], "0.2": ["b", "c"], "0.3": ["b", "c"]},
-        {"0.1": {"b": 1}, "0.2": {"b": 1}, "0.3": {"b": 2}},
+        {
+            "0.1": version("Literal['x', 'y'] | None"),
+            "0.2": version("Literal['y', 'z']", "one", "two"),
+            "0.3": version("Literal['y', 'z']", "two", "three"),
+        }
     )
-    assert record == {
-        "versions": ["0.1", "0.2", "0.3"],
-        "arguments": {"a": {"removed": "0.2"}, "b": {"defaults": {"0.3": 2}}, "c": {"since": "0.2"}},
-    }
+    assert record["keys"] == {"AConfig.one": {"removed": "0.3"}, "AConfig.three": {"since": "0.3"}}
+    assert record["choices"] == {"a": {"x": {"removed": "0.2"}, "z": {"since": "0.2"}}}
 
 
 def test_the_same_source_gives_the_same_file(

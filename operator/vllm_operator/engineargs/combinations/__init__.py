@@ -8,7 +8,17 @@ depends on the model's config.json is left to the pod.
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
-from vllm_operator.engineargs.combinations import capacity, features, model, speculation
+from vllm_operator.engineargs.combinations import (
+    capacity,
+    compilation,
+    drafting,
+    experts,
+    features,
+    model,
+    scheduling,
+    speculation,
+    transfer,
+)
 from vllm_operator.engineargs.combinations.arguments import Arguments, Rule
 
 PARALLEL_SIZES: Final = (
@@ -39,8 +49,26 @@ RULES: Final[tuple[Rule, ...]] = (
     features.said_twice,
     features.observability,
     features.structured_outputs,
-    features.transfer,
-    features.profiler,
+    scheduling.long_prefill,
+    scheduling.asynchronous,
+    scheduling.drafting_slots,
+    scheduling.fast_prefill,
+    scheduling.language_model_only,
+    scheduling.context_parallel,
+    transfer.roles,
+    transfer.allocator,
+    transfer.routed_experts,
+    transfer.sparse_host_cache,
+    experts.balancing,
+    experts.communication,
+    drafting.acceptance,
+    drafting.keys,
+    drafting.adaptive,
+    drafting.watermark,
+    compilation.compilation,
+    compilation.profiler,
+    compilation.histograms,
+    compilation.quantization_targets,
 )
 
 

@@ -1,10 +1,11 @@
 """What a rule about combinations sees: the good values, and vLLM's defaults behind them."""
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from vllm_operator.engineargs.schema import Schema
+from vllm_operator.engineargs.spans import at_least
 
 
 @dataclass(frozen=True, slots=True)
@@ -13,6 +14,8 @@ class Arguments:
 
     values: Mapping[str, Any]
     schema: Schema
+    environment: Mapping[str, str] = field(default_factory=dict)
+    """The container's variables, as far as the spec sets them."""
 
     def given(self, name: str) -> Any:
         """The user's value, None where there is none."""
@@ -31,6 +34,14 @@ class Arguments:
     def has(self, name: str) -> bool:
         """Whether this vLLM version has the argument at all."""
         return name in self.schema.arguments
+
+    def since(self, minor: str) -> bool:
+        """Whether this is vLLM `minor` or newer."""
+        return at_least(self.schema.minor, minor)
+
+    def until(self, minor: str) -> bool:
+        """Whether this is older than vLLM `minor`."""
+        return not at_least(self.schema.minor, minor)
 
 
 Rule = Callable[[Arguments], Iterator[str]]

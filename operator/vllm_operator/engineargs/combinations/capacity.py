@@ -1,8 +1,13 @@
 """Rules about batches, ranks, experts and offloading: scheduler, parallel and offload config."""
 
+import re
 from collections.abc import Iterator
+from typing import Final
 
 from vllm_operator.engineargs.combinations.arguments import Arguments
+
+#: A list of CPUs as numactl takes it.
+_CPUS: Final = re.compile(r"\d+(-\d+)?(,\d+(-\d+)?)*")
 
 
 def batch(a: Arguments) -> Iterator[str]:
@@ -101,6 +106,10 @@ def numa(a: Arguments) -> Iterator[str]:
             yield f"spec.engineArgs.{name}: does nothing alone; set `numa_bind: true` or remove it"
         if a.given(name) == []:
             yield f"spec.engineArgs.{name}: must not be empty; list what to bind to, or remove it"
+    for entry in a.given("numa_bind_cpus") or ():
+        spans = [part.split("-") for part in str(entry).split(",")]
+        if not _CPUS.fullmatch(str(entry)) or any(int(s[0]) > int(s[-1]) for s in spans):
+            yield f"spec.engineArgs.numa_bind_cpus: '{entry}' must be CPUs such as '0-3' or '0,2,4-7'"
 
 
 def microbatches(a: Arguments) -> Iterator[str]:

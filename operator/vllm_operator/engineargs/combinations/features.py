@@ -1,6 +1,6 @@
 """Rules about settings that say the same twice or need one another."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from vllm_operator.engineargs.combinations.arguments import Arguments
 
@@ -16,6 +16,17 @@ def said_twice(a: Arguments) -> Iterator[str]:
     for name, config, key in pairs:
         if a.given(name) is not None and a.nested(config).get(key) is not None:
             yield f"spec.engineArgs.{name}: says the same as `{config}.{key}`; remove one of them"
+    for operation, order in a.nested("ir_op_priority").items():
+        beside = a.nested("kernel_config").get("ir_op_priority")
+        if order and isinstance(beside, Mapping) and beside.get(operation):
+            path = f"`kernel_config.ir_op_priority.{operation}`"
+            yield f"spec.engineArgs.ir_op_priority.{operation}: says the same as {path}; remove one of them"
+    attention = a.nested("attention_config")
+    if attention.get("use_fp4_indexer_cache") and attention.get("indexer_kv_dtype") and a.since("0.28"):
+        yield (
+            "spec.engineArgs.attention_config.use_fp4_indexer_cache: says the same as `indexer_kv_dtype`; "
+            "remove it"
+        )
     # EngineArgs.create_structured_outputs_config sets an attribute on what model.json gives as a mapping
     if a.nested("structured_outputs_config") and a.given("reasoning_parser"):
         yield (
@@ -44,23 +55,3 @@ def structured_outputs(a: Arguments) -> Iterator[str]:
             "spec.engineArgs.structured_outputs_config.disable_additional_properties: needs `backend` "
             f"'guidance', not '{backend}'; set it"
         )
-
-
-def transfer(a: Arguments) -> Iterator[str]:
-    """KVTransferConfig.__post_init__, ECTransferConfig.__post_init__."""
-    for name, connector, role in (
-        ("kv_transfer_config", "kv_connector", "kv_role"),
-        ("ec_transfer_config", "ec_connector", "ec_role"),
-    ):
-        config = a.nested(name)
-        if config.get(connector) is not None and config.get(role) is None:
-            yield f"spec.engineArgs.{name}.{connector}: needs `{role}`; say which role this model has"
-
-
-def profiler(a: Arguments) -> Iterator[str]:
-    """ProfilerConfig._validate_profiler_config."""
-    config = a.nested("profiler_config")
-    if config.get("torch_profiler_dir") and config.get("profiler") != "torch":
-        yield "spec.engineArgs.profiler_config.torch_profiler_dir: needs `profiler: torch`; set that too"
-    if config.get("profiler") == "torch" and not config.get("torch_profiler_dir"):
-        yield "spec.engineArgs.profiler_config.profiler: 'torch' needs `torch_profiler_dir`; set that too"

@@ -100,3 +100,7 @@ def sampling(a: Arguments) -> Iterator[str]:
             yield "spec.engineArgs.max_logprobs: -1 excludes `enable_batch_sharded_sampling`; bound it"
     if a.given("return_sampling_mask") and a.get("logprobs_mode") != "processed_logprobs":
         yield "spec.engineArgs.return_sampling_mask: needs `logprobs_mode: processed_logprobs`; set that too"
+    if a.given("return_sampling_mask") and a.given("speculative_config") is not None and a.until("0.32"):
+        yield (
+            "spec.engineArgs.return_sampling_mask: does not go with `speculative_config`; remove one of them"
+        )

@@ -1,0 +1,1 @@
+"""PURE: what serves a model elsewhere (`vllm serve`, compose, model.json, KServe, KubeAI) as VLLMModels."""
