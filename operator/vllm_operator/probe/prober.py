@@ -101,6 +101,20 @@ class Prober:
         self._suspect_slots = asyncio.Semaphore(_SUSPECT_SLOTS * concurrency)
         """Pods that hang keep slots for whole deadlines; they must not keep those of the others."""
         self._pods: dict[Key, dict[str, PodProbe]] = {}
+        self._attempt_ended = time.monotonic()
+
+    def last_attempt_ended(self) -> float | None:
+        """Progress: monotonic time since when an attempt is owed and none has ended; None while none is owed.
+
+        An attempt that ends is progress whatever it found: pods at fault are no fault of the prober.
+        """
+        targets = [probed.target for pods in self._pods.values() for probed in pods.values()]
+        now = time.monotonic()
+        if not targets:
+            self._attempt_ended = now  # the first one is owed from when there is something to ask
+            return None
+        owed = self._attempt_ended + min(target.period_seconds + target.timeout_seconds for target in targets)
+        return owed if owed < now else None
 
     def watch(self, key: Key, targets: Sequence[ProbeTarget]) -> None:
         """Probe exactly these pods of the model from now on."""
@@ -178,6 +192,7 @@ class Prober:
             _log.exception("bug in the prober, please report it", pod=probed.target.pod_name)
             return triton.Outcome(ProbeVerdict.FAILED, "the probe itself failed; see the operator's log")
         finally:
+            self._attempt_ended = time.monotonic()
             metrics.PROBE_SECONDS.observe(time.monotonic() - started)
 
 

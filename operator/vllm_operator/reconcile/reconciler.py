@@ -36,6 +36,8 @@ _log = logs.get("reconcile")
 
 #: No event tells when a foreign object leaves a name (the watches see only labelled objects).
 _NAME_CONFLICT_SECONDS = 10.0
+#: Kinds whose names a stranger may well have taken: looked at before anything is made.
+_PLAINLY_NAMED = frozenset({"Service", "Deployment"})
 
 
 class Probes(Protocol):
@@ -132,6 +134,9 @@ class Reconciler:
         return Done()
 
     async def _get_model(self, key: Key) -> Object | None:
+        """As the watch told it. Each write carries its uid, so one that is gone by now is not written to."""
+        if (known := self.store.get(KIND, key.namespace, key.name)) is not None:
+            return known
         try:
             return await self.client.get(VLLM_MODELS, key.namespace, key.name)
         except ApiError as error:
@@ -192,9 +197,10 @@ class Reconciler:
             metadata = wanted["metadata"]
             known = self.store.get(wanted["kind"], metadata["namespace"], metadata["name"])
             try:
-                if known is None:
+                # Watches see by label only. The names that hold a hash are nobody else's: POST tells.
+                if known is None and wanted["kind"] in _PLAINLY_NAMED:
                     known = await self.applier.look(wanted, model)
-                else:
+                elif known is not None:
                     self.applier.check(known, model)
             except NameTaken as error:
                 conflicts.append(_name_conflict(error))
@@ -208,14 +214,16 @@ class Reconciler:
 
     async def _bring(self, wanted: Object, live: Object | None, model: Object) -> None:
         try:
-            self.store.put(await self.applier.bring(wanted, live, model))
+            # Not what was read before: it may have been deleted while another write was slow.
+            if (answer := await self.applier.bring(wanted, live, model)) is not None:
+                self.store.put(answer)
         except NameTaken as error:
             raise TerminalError(str(error), _name_conflict(error)) from error
         except BeingReplaced as error:
             raise TransientError(str(error)) from error
         except ApiError as error:
             if error.status in (404, 409) and live is not None:
-                self.store.discard(live)
+                self.store.forget(live)
             raise _refused(wanted, error) from error
 
     async def _prune(self, key: Key, identity: ModelIdentity, revision: Revision) -> None:
