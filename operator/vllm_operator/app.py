@@ -5,13 +5,15 @@ import contextlib
 import os
 import signal
 import socket
+import threading
 import uuid
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
-import kopf
-
+from vllm_operator.api.meta import KIND, PLURAL
+from vllm_operator.informer.informers import Informers
 from vllm_operator.kube.apply import Applier
 from vllm_operator.kube.client import ApiError, KubeClient
 from vllm_operator.kube.credentials import CannotConnect
@@ -20,30 +22,29 @@ from vllm_operator.observed.store import Key, ObservedStore
 from vllm_operator.probe.prober import Prober
 from vllm_operator.reconcile.events import EventPoster
 from vllm_operator.reconcile.reconciler import Reconciler
-from vllm_operator.reconcile.resync import Resync
 from vllm_operator.reconcile.worker import work
 from vllm_operator.reconcile.workqueue import WorkQueue
 from vllm_operator.settings import Settings
 from vllm_operator.telemetry import logs, metrics
+from vllm_operator.telemetry.progress import Progress, since
 from vllm_operator.telemetry.server import Health, serve
-from vllm_operator.watch import configure, handlers
+from vllm_operator.watch.unit import KopfHangs, Unit
 
 _log = logs.get("app")
 
 
-class WatchesEnded(Exception):
-    """A watch was lost for good; the kubelet's restart is the way back."""
-
-
-#: Ends of the process whose message says it all: no API server, no right, no CRD, a port that is taken.
-EXPECTED_FAILURES = (ApiError, CannotConnect, WatchesEnded, OSError)
+#: Ends of the process whose message says it all: no API server, no right, a watch that hangs, a taken port.
+EXPECTED_FAILURES = (ApiError, CannotConnect, KopfHangs, OSError)
+#: From the first word of an end to the end, whatever hangs: the kubelet's default grace period.
+_END_SECONDS = 30.0
 
 
 async def run(settings: Settings) -> None:
     """Serve health, wait for the lease, operate until SIGTERM or SIGINT; any task that fails ends it all."""
     stop = asyncio.Event()
     _stop_on_signals(stop)
-    health = Health()
+    progress = Progress()
+    health = Health(stalled=progress.stalled)
     async with serve(health, settings.http_port) as port, _background(health.beat()):
         _log.info("serving health and metrics", port=port)
         async with _lease(settings) as lease:
@@ -53,85 +54,114 @@ async def run(settings: Settings) -> None:
             metrics.LEADER.set(1)
             _log.info("leading", identity=lease.identity)
             try:
-                async with _background(lease.keep()):
-                    await _operate(settings, lease, stop)
+                async with _background(lease.keep(progress.stalled)):
+                    await _operate(settings, lease, stop, progress)
             finally:
                 metrics.LEADER.set(0)
                 await lease.release()
 
 
-async def _operate(settings: Settings, lease: Lease, stop: asyncio.Event) -> None:
+async def _operate(settings: Settings, lease: Lease, stop: asyncio.Event, progress: Progress) -> None:
     """Everything that only the leader does. Ends in this order: work, probes, watches, connections."""
     timeout = settings.request_timeout_seconds
-    client = await KubeClient.connect(timeout_seconds=timeout, fence=lease.fence)
     queue: WorkQueue[Key] = WorkQueue(
         on_wait=metrics.QUEUE_SECONDS.observe, on_retry=metrics.QUEUE_RETRIES.inc
     )
     metrics.measure_depth(queue.depth)
     store = ObservedStore()
     prober = Prober(enqueue=queue.add, concurrency=settings.probe_concurrency)
-    reconciler = Reconciler(
-        client=client,
-        store=store,
-        applier=Applier(client),
-        probes=prober,
-        settings=settings,
-        leading_since=datetime.now(UTC),
-        inherited_until=lease.previous_renewal,
-        events=EventPoster(client, lease.identity),
-    )
-    resync = Resync(client, store, queue.add, settings.namespaces, settings.resync_seconds)
-    try:
-        await resync.list_once()  # or the first statuses would be computed from half of the children
-        stop_watching = asyncio.Event()
-        async with asyncio.TaskGroup() as group:
-            workers = [
-                group.create_task(work(queue, reconciler.reconcile, resync_seconds=settings.resync_seconds))
-                for _ in range(settings.workers)
-            ]
-            listing = group.create_task(resync.run())
-            group.create_task(_watch(settings, store, queue, client, stop, stop_watching))
-            await stop.wait()
-            _log.info("stopping")
+    progress.follow("the probes", since(prober.last_attempt_ended))
+    async with (
+        _client(timeout, lease.fence) as client,
+        _client(timeout, lease.fence, connections=0) as watching,
+    ):
+        reconciler = Reconciler(
+            client=client,
+            store=store,
+            applier=Applier(client),
+            probes=prober,
+            settings=settings,
+            leading_since=datetime.now(UTC),
+            inherited_until=lease.previous_renewal,
+            events=EventPoster(client, lease.identity),
+        )
+        try:
+            async with asyncio.TaskGroup() as group:
+                workers = [
+                    group.create_task(
+                        work(queue, reconciler.reconcile, resync_seconds=settings.resync_seconds)
+                    )
+                    for _ in range(settings.workers)
+                ]
+                watches = _watch(group, settings.namespaces, watching, store, queue, stop, progress)
+                try:
+                    await stop.wait()
+                finally:
+                    _end_process_within(_END_SECONDS)  # also where a task has failed: the others may hang
+                _log.info("stopping")
+                queue.close()
+                await asyncio.wait(workers, timeout=timeout)
+                await prober.close()
+                for task in (*watches, *workers):
+                    task.cancel()
+        finally:
             queue.close()
-            await asyncio.wait(workers, timeout=timeout)
-            listing.cancel()
             await prober.close()
-            stop_watching.set()
-            for worker in workers:
-                worker.cancel()
-    finally:
-        queue.close()
-        await prober.close()
-        await client.close()
 
 
-async def _watch(
-    settings: Settings,
+def _watch(
+    group: asyncio.TaskGroup,
+    namespaces: Sequence[str],
+    client: KubeClient,
     store: ObservedStore,
     queue: WorkQueue[Key],
-    client: KubeClient,
     stop: asyncio.Event,
-    stop_watching: asyncio.Event,
-) -> None:
-    """kopf, embedded. It raises when a watch is lost for good; otherwise it ends only when told to."""
-    ours = asyncio.all_tasks()
-    tasks = await kopf.spawn_tasks(
-        registry=handlers.registry(
+    progress: Progress,
+) -> list[asyncio.Task[None]]:
+    """In each namespace by itself: an informer for each kind of children, and kopf for the VLLMModels."""
+
+    def enqueue(key: Key, delay: float = 0) -> None:
+        queue.add(key, after=delay)
+
+    scopes: tuple[str | None, ...] = tuple(namespaces) or (None,)
+    informers = Informers(client=client, store=store, enqueue=enqueue, namespaces=scopes, progress=progress)
+    tasks = [group.create_task(informers.run())]
+    for scope in scopes:
+        unit = Unit(
+            client=client,
             store=store,
-            enqueue=lambda key, delay: queue.add(key, after=delay),
-            credentials=client.credentials,
-        ),
-        settings=configure.settings(),
-        clusterwide=not settings.namespaces,
-        namespaces=settings.namespaces,
-        standalone=True,
-        stop_flag=stop_watching,
-    )
-    _stop_on_signals(stop)  # kopf has just taken the signals for itself: it would end first, not last
-    await kopf.run_tasks(tasks, ignored=ours)
-    if not stop_watching.is_set():
-        raise WatchesEnded("the watches ended by themselves; the log above says why")
+            namespace=scope,
+            enqueue=enqueue,
+            listed=partial(informers.listed, scope),
+            spawned=partial(_stop_on_signals, stop),  # or kopf would end first, not last
+        )
+        progress.follow(f"the watch of {PLURAL}{f' in {scope}' if scope else ''}", unit.heartbeat.age)
+        metrics.measure_watch(KIND, scope or "", unit.heartbeat.age)
+        tasks.append(group.create_task(unit.run()))
+    return tasks
+
+
+def _end_process_within(seconds: float) -> None:
+    """A thread's doing: an event loop that waits for a task that hangs ends nothing."""
+
+    def end() -> None:
+        _log.critical("did not end by itself, ending at once", seconds=seconds)
+        os._exit(1)
+
+    timer = threading.Timer(seconds, end)
+    timer.daemon = True
+    timer.start()
+
+
+@contextlib.asynccontextmanager
+async def _client(
+    timeout_seconds: float, fence: Callable[[], None], *, connections: int = 64
+) -> AsyncIterator[KubeClient]:
+    client = await KubeClient.connect(timeout_seconds=timeout_seconds, fence=fence, connections=connections)
+    try:
+        yield client
+    finally:
+        await client.close()
 
 
 def _stop_on_signals(stop: asyncio.Event) -> None:

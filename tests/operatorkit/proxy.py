@@ -54,16 +54,22 @@ class Asked:
 
 @dataclass(frozen=True)
 class Refusal:
-    """What the proxy answers in the API server's place, after some seconds."""
+    """What the proxy answers in the API server's place, after some seconds.
+
+    `in_stream`: the answer is a success whose one event is an ERROR, as a watch is refused once it is open.
+    """
 
     status: int
     retry_after: str = ""
     seconds: float = 0
+    in_stream: bool = False
 
     def response(self) -> web.Response:
         """A Status object, as the API server sends it."""
         headers = {"Retry-After": self.retry_after} if self.retry_after else {}
         body = {"kind": "Status", "apiVersion": "v1", "status": "Failure", "code": self.status}
+        if self.in_stream:
+            return web.json_response({"type": "ERROR", "object": body})
         return web.json_response(body, status=self.status, headers=headers)
 
 

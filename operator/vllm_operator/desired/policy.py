@@ -229,7 +229,6 @@ def _probe_warnings(spec: VLLMModelSpec) -> Iterator[str]:
         )
 
 
-
 def _volume_warnings(spec: VLLMModelSpec) -> Iterator[str]:
     """Claims that more than one pod mounts at a time: the replicas, and those that a rollout adds."""
     cache = spec.cache.persistent_volume_claim if spec.cache else None

@@ -69,7 +69,7 @@ class Cluster:
             raise Unreachable(f"no cluster: {error}; set KUBECONFIG, or use --against DIR") from error
         try:
             value = await client.get(VLLM_MODELS, namespace, name)
-            items, _ = await client.list(
+            stored = await client.page(
                 CONTROLLER_REVISIONS, namespace, label_selector=f"{MODEL_LABEL}={name}"
             )
         except ApiError as error:
@@ -79,4 +79,4 @@ class Cluster:
         finally:
             await client.close()
         identity = ModelIdentity.of(value)
-        return value, anchor.trusted(items, identity, self.settings).revision
+        return value, anchor.trusted(stored.items, identity, self.settings).revision

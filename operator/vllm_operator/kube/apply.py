@@ -80,15 +80,18 @@ class Applier:
         if live["metadata"].get("deletionTimestamp"):
             raise BeingReplaced(f"{describe(live)} is being deleted")
 
-    async def bring(self, desired: Object, live: Object | None, owner: Object) -> Object:
-        """Create `desired`, or apply it over `live` (what `look` found); returns the object as it now is."""
+    async def bring(self, desired: Object, live: Object | None, owner: Object) -> Object | None:
+        """Create `desired`, or apply it over `live` (what `look` found).
+
+        Returns the object as the API server has just answered it; None where nothing was asked.
+        """
         if live is None:
             return await self._create(desired, owner)
         kind = desired["kind"]
         path = difference(desired, live, FIELD_MANAGER)
         if path is None or self._answers.get(_key(desired)) == (_digest(desired), _digest(live)):
             metrics.APPLIES.labels(kind, "unchanged").inc()
-            return live
+            return None
         if _cannot_change(desired, live):
             await self.prune(live)
             return self._noted(desired, await self._create(desired, owner))
@@ -131,15 +134,18 @@ class Applier:
                 return None
             raise
 
-    async def _create(self, desired: Object, owner: Object) -> Object:
-        """POST, which fails on whatever has the name, however short ago it came."""
+    async def _create(self, desired: Object, owner: Object) -> Object | None:
+        """POST, which fails on whatever has the name, however short ago it came.
+
+        What is ours there, though no watch tells of it (its label was taken away), is brought as if seen.
+        """
         try:
             created = await self.client.create(desired, field_manager=FIELD_MANAGER)
         except ApiError as error:
-            metrics.APPLIES.labels(desired["kind"], "failed").inc()
             if error.already_exists and (live := await self._get(desired)) is not None:
                 self.check(live, owner)
-                raise BeingReplaced(f"{describe(live)} appeared during its creation") from error
+                return await self.bring(desired, live, owner) or live
+            metrics.APPLIES.labels(desired["kind"], "failed").inc()
             raise
         metrics.APPLIES.labels(desired["kind"], "created").inc()
         _log.info("created", object=describe(desired))

@@ -3,7 +3,7 @@
 import asyncio
 import json
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 from urllib.parse import urlencode
 
 import aiohttp
@@ -79,6 +79,14 @@ def _no_fence() -> None:
     """For clients that write nothing but what guards itself (the Lease carries a resourceVersion)."""
 
 
+class Page(NamedTuple):
+    """Part of a list, the version of the snapshot it was read from, and the token of the next part if any."""
+
+    items: list[dict[str, Any]]
+    version: str
+    token: str
+
+
 class KubeClient:
     """A thin face over kubernetes.aio's ApiClient: its auth and TLS, none of its models.
 
@@ -111,10 +119,15 @@ class KubeClient:
         timeout_seconds: float,
         fence: Callable[[], None] = _no_fence,
         patience_seconds: float = _PATIENCE_SECONDS,
+        connections: int = 64,
     ) -> Self:
-        """From KUBECONFIG, else from the pod's service account, else from ~/.kube/config."""
+        """From KUBECONFIG, else from the pod's service account, else from ~/.kube/config.
+
+        `connections` at once at most; 0: as many as are asked for, as watches keep theirs.
+        """
         configuration = Configuration()
-        configuration.tcp_connector_limit_per_host = 64
+        configuration.tcp_connector_limit_per_host = connections
+        configuration.connection_pool_maxsize = connections
         namespace = await load_credentials(configuration)
         return cls(
             configuration,
@@ -136,25 +149,45 @@ class KubeClient:
         """One object; ApiError.not_found when it is not there."""
         return await self._call("GET", resource, namespace, name)
 
-    async def list(
+    async def page(
         self,
         resource: Resource,
         namespace: str | None = None,
         *,
         label_selector: str = "",
         field_selector: str = "",
-    ) -> tuple[list[dict[str, Any]], str]:
-        """All objects, read in pages from one snapshot, and that snapshot's resourceVersion."""
-        items: list[dict[str, Any]] = []
-        query = {"limit": str(_PAGE), "labelSelector": label_selector, "fieldSelector": field_selector}
-        while True:
-            page = await self._call("GET", resource, namespace, query=query)
-            for item in page["items"]:
-                # Members of a list come without these two.
-                items.append({"apiVersion": resource.api_version, "kind": resource.kind, **item})
-            if not (token := page["metadata"].get("continue")):
-                return items, page["metadata"]["resourceVersion"]
-            query["continue"] = token
+        limit: int = _PAGE,
+        token: str = "",
+    ) -> Page:
+        """Part of a list: the first, or the one that `token` stands for."""
+        query = {
+            "limit": str(limit),
+            "labelSelector": label_selector,
+            "fieldSelector": field_selector,
+            "continue": token,
+        }
+        answer = await self._call("GET", resource, namespace, query=query)
+        # Members of a list come without these two.
+        kind = {"apiVersion": resource.api_version, "kind": resource.kind}
+        metadata = answer["metadata"]
+        items = [{**kind, **item} for item in answer["items"]]
+        return Page(items, str(metadata["resourceVersion"]), str(metadata.get("continue") or ""))
+
+    async def stream(self, target: str, silence_seconds: float) -> aiohttp.ClientResponse:
+        """A GET whose answer, whatever its status, is there with its headers and has no end; close it.
+
+        It is given up when nothing comes for `silence_seconds`. Raises aiohttp's errors as they are.
+        """
+        request = await self._api.param_serialize(
+            "GET", target, header_params={"Accept": "application/json"}, auth_settings=["BearerToken"]
+        )
+        async with asyncio.timeout(3 * self._timeout):
+            limits = aiohttp.ClientTimeout(total=None, sock_read=silence_seconds)
+            answer = await self._api.call_api(*request, _request_timeout=limits)
+        if answer.status == 401:
+            await load_credentials(self._configuration)
+        response: aiohttp.ClientResponse = answer.response
+        return response
 
     async def create(self, obj: Mapping[str, Any], *, field_manager: str) -> dict[str, Any]:
         """POST: fails with ApiError.already_exists rather than touch what is there.
@@ -284,12 +317,12 @@ class KubeClient:
             # A token from an exec plugin ran out; the queue tries again with the new one.
             await load_credentials(self._configuration)
         if not 200 <= status < 300:
-            raise ApiError(attempted, status, _status_of(payload), response.headers)
+            raise ApiError(attempted, status, status_of(payload), response.headers)
         answer: dict[str, Any] = json.loads(payload)
         return answer
 
 
-def _status_of(payload: bytes) -> Mapping[str, Any]:
+def status_of(payload: bytes) -> Mapping[str, Any]:
     """The Status object of a refusal; a proxy in between may answer something else."""
     try:
         body = json.loads(payload)

@@ -60,11 +60,17 @@ class Lease:
                 _log.warning("lease not read", problem=str(error))
             await asyncio.sleep(self.retry_period_seconds)
 
-    async def keep(self) -> None:
-        """Renew for ever; ends the process when that fails for the renew deadline."""
+    async def keep(self, stalled: Callable[[], str] = str) -> None:
+        """Renew for ever; ends the process when that fails for the renew deadline.
+
+        `stalled` says what of the holder's work does not get on: while it says anything nothing is renewed.
+        """
         while True:
             await asyncio.sleep(self.retry_period_seconds)
             self.fence()
+            if problem := stalled():
+                _log.error("lease not renewed, another replica may do better", problem=problem)
+                continue
             try:
                 async with asyncio.timeout(self._remaining()):
                     await self._write(self._held)

@@ -1,14 +1,19 @@
 """The last seen version of every VLLMModel and every child, filled by watches, lists and our own writes."""
 
+import time
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 from vllm_operator.api.meta import KIND, MODEL_LABEL
+from vllm_operator.observed.packing import Packed, Packer, unpack
+from vllm_operator.observed.projection import project
 from vllm_operator.observed.state import Object, ObservedState, ProbeResult
 
-#: Kinds whose managedFields nobody here reads: half of their size.
-_LEAN_KINDS = frozenset({"Pod", "ReplicaSet"})
+#: Longer than any request or retry of it may take.
+_TOMBSTONE_SECONDS = 300.0
 
 
 class Key(NamedTuple):
@@ -27,71 +32,104 @@ class _Place(NamedTuple):
     name: str
 
 
+@dataclass(frozen=True, slots=True)
+class _Record:
+    """What is known of one object without unpacking it."""
+
+    key: Key
+    uid: str
+    version: int
+    packed: Packed
+
+
 class ObservedStore:
     """Newest wins, whichever of watch, list and our own write brings it: resourceVersions are compared."""
 
-    def __init__(self) -> None:
-        self._objects: dict[_Place, Object] = {}
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._packer = Packer()
+        self._records: defaultdict[tuple[str, str], dict[str, _Record]] = defaultdict(dict)
+        """By kind and namespace, then by name."""
         self._children: defaultdict[Key, set[_Place]] = defaultdict(set)
-        self._unwatched: set[_Place] = set()
+        self._tombstones: dict[_Place, tuple[int, float]] = {}
+        """Version and time of what was deleted, the oldest first."""
 
-    def put(self, obj: Mapping[str, Any], *, watched: bool = False) -> set[Key]:
+    def put(self, obj: Mapping[str, Any]) -> set[Key]:
         """Remember an object; returns the models for which it is news: two where it moved between them."""
-        place = _place(obj)
-        before = self._objects.get(place)
-        if watched:
-            self._unwatched.discard(place)
-        elif before is None:
-            self._unwatched.add(place)
-        if before is not None and _version(obj) <= _version(before):
+        place, version = _place(obj), _version(obj)
+        before = self._find(place)
+        buried, _ = self._tombstones.get(place, (0, 0.0))
+        if version <= max(before.version if before else 0, buried):
             return set()
         news = {_key(obj)}
         if before is not None:
             self._unlink(place, before)
-            news.add(_key(before))
-        self._objects[place] = _lean(obj)
+            news.add(before.key)
+        packed = self._packer.pack(project(obj))
+        record = _Record(_key(obj), obj["metadata"]["uid"], version, packed)
+        self._records[place.kind, place.namespace][place.name] = record
         if place.kind != KIND:
-            self._children[_key(obj)].add(place)
+            self._children[record.key].add(place)
         return news
 
     def discard(self, obj: Mapping[str, Any]) -> set[Key]:
-        """Forget a deleted object; returns the model it concerned, none if it was not known (any more)."""
+        """Forget what the API server says is deleted; returns the models that it concerned.
+
+        A tombstone stays for a while: an answer that was on its way meanwhile does not bring it back.
+        """
         place = _place(obj)
-        before = self._objects.get(place)
-        if before is None or before["metadata"]["uid"] != obj["metadata"]["uid"]:
+        self._bury(place, _version(obj))
+        return self.forget(obj)
+
+    def forget(self, obj: Mapping[str, Any]) -> set[Key]:
+        """Drop an object that may be another by now; whoever needs it asks the API server."""
+        place = _place(obj)
+        before = self._find(place)
+        if before is None or before.uid != obj["metadata"]["uid"]:
             return set()
         self._remove(place, before)
-        return {_key(before)}
+        return {before.key}
 
-    def replace(self, kind: str, namespace: str | None, items: Iterable[Object], version: str) -> set[Key]:
-        """Take a complete list of one kind: also forget what is not in it and is older than the list."""
-        items = list(items)
-        news = {key for item in items for key in self.put(item)}
-        listed = {_place(item) for item in items}
-        for place, known in list(self._objects.items()):
-            absent = place.kind == kind and namespace in (None, place.namespace) and place not in listed
-            if absent and _version(known) <= int(version):
-                self._remove(place, known)
-                news.add(_key(known))
+    def forget_model(self, key: Key) -> None:
+        """Drop a VLLMModel of which no list tells any more; its reconcile asks the API server."""
+        place = _Place(KIND, key.namespace, key.name)
+        if (before := self._find(place)) is not None:
+            self._remove(place, before)
+
+    def retain(
+        self, kind: str, namespace: str | None, listed: Collection[tuple[str, str]], version: str
+    ) -> set[Key]:
+        """After a complete list (of namespaces and names) was put: forget what is not in it and not newer."""
+        news: set[Key] = set()
+        for where in [where for where in self._records if where[0] == kind and namespace in (None, where[1])]:
+            for name, record in list(self._records[where].items()):
+                if (where[1], name) not in listed and record.version <= int(version):
+                    place = _Place(kind, where[1], name)
+                    self._bury(place, int(version))
+                    self._remove(place, record)
+                    news.add(record.key)
         return news
 
-    def unwatched(self) -> frozenset[Any]:
-        """Places of objects that no watch has told of: a deletion of one of them might go untold too."""
-        return frozenset(self._unwatched)
+    def knows(self, key: Key) -> bool:
+        """Whether this VLLMModel has been told of."""
+        return key.name in self._records.get((KIND, key.namespace), ())
 
     def models(self) -> list[Key]:
         """Every VLLMModel known."""
-        return [Key(place.namespace, place.name) for place in self._objects if place.kind == KIND]
+        known = [(namespace, names) for (kind, namespace), names in self._records.items() if kind == KIND]
+        return [Key(namespace, name) for namespace, names in known for name in names]
 
     def get(self, kind: str, namespace: str, name: str) -> Object | None:
         """One object as last seen."""
-        return self._objects.get(_Place(kind, namespace, name))
+        record = self._find(_Place(kind, namespace, name))
+        return None if record is None else _unpacked(record.packed)
 
     def observe(self, key: Key, owner_uid: str, probes: Mapping[str, ProbeResult]) -> ObservedState:
         """A model's own children (by owner reference, not by label alone) and what their probes say."""
         by_kind: defaultdict[str, list[Object]] = defaultdict(list)
         for place in sorted(self._children.get(key, ())):
-            by_kind[place.kind].append(self._objects[place])
+            if (found := self.get(*place)) is not None:
+                by_kind[place.kind].append(found)
         deployment = _owned(by_kind["Deployment"], {owner_uid})
         replica_sets = _owned(by_kind["ReplicaSet"], _uids(deployment))
         pods = _owned(by_kind["Pod"], _uids(replica_sets))
@@ -105,16 +143,35 @@ class ObservedStore:
             probes={uid: probes[uid] for uid in _uids(pods) if uid in probes},
         )
 
-    def _remove(self, place: _Place, known: Object) -> None:
-        del self._objects[place]
-        self._unwatched.discard(place)
+    def _find(self, place: _Place) -> _Record | None:
+        return self._records.get((place.kind, place.namespace), {}).get(place.name)
+
+    def _remove(self, place: _Place, known: _Record) -> None:
+        names = self._records[place.kind, place.namespace]
+        del names[place.name]
+        if not names:
+            del self._records[place.kind, place.namespace]
         self._unlink(place, known)
 
-    def _unlink(self, place: _Place, known: Object) -> None:
-        if (children := self._children.get(_key(known))) is not None:
+    def _unlink(self, place: _Place, known: _Record) -> None:
+        if (children := self._children.get(known.key)) is not None:
             children.discard(place)
             if not children:
-                del self._children[_key(known)]
+                del self._children[known.key]
+
+    def _bury(self, place: _Place, version: int) -> None:
+        now = self._clock()
+        while self._tombstones:
+            oldest = next(iter(self._tombstones))
+            if now - self._tombstones[oldest][1] < _TOMBSTONE_SECONDS:
+                break
+            del self._tombstones[oldest]
+        before, _ = self._tombstones.pop(place, (0, 0.0))
+        self._tombstones[place] = (max(version, before), now)
+
+
+#: One reconcile looks at the same few objects several times.
+_unpacked = lru_cache(maxsize=256)(unpack)
 
 
 def _place(obj: Mapping[str, Any]) -> _Place:
@@ -136,13 +193,6 @@ def _key(obj: Mapping[str, Any]) -> Key:
 def _version(obj: Mapping[str, Any]) -> int:
     """Comparable within one kind: the API server's promise since 1.35, and etcd's revision before."""
     return int(obj["metadata"]["resourceVersion"])
-
-
-def _lean(obj: Mapping[str, Any]) -> Object:
-    if obj["kind"] not in _LEAN_KINDS:
-        return obj
-    metadata = {key: value for key, value in obj["metadata"].items() if key != "managedFields"}
-    return {**obj, "metadata": metadata}
 
 
 def _owned(objects: Iterable[Object], owners: set[str]) -> tuple[Object, ...]:

@@ -1,1 +1,1 @@
-"""The reconcile loop: work queue, workers, resync."""
+"""The reconcile loop: work queue and workers."""

@@ -44,6 +44,8 @@ _log = logs.get("reconcile")
 
 #: No event tells when a foreign object leaves a name (the watches see only labelled objects).
 _NAME_CONFLICT_SECONDS = 10.0
+#: Kinds whose names a stranger may well have taken: looked at before anything is made.
+_PLAINLY_NAMED = frozenset({"Service", "Deployment"})
 
 
 class Probes(Protocol):
@@ -164,11 +166,11 @@ class Reconciler:
             return ""
         selector = f"regarding.uid={uid},type=Warning"
         try:
-            found, _ = await self.client.list(EVENTS, inputs.identity.namespace, field_selector=selector)
+            found = await self.client.page(EVENTS, inputs.identity.namespace, field_selector=selector)
         except ApiError as error:
             _log.warning("the Events of a pod were not read", problem=str(error))
             return ""
-        return warning.newest(found)
+        return warning.newest(found.items)
 
     def _probe(self, key: Key, observed: ObservedState, revision: Revision | None) -> None:
         """Probe the model's pods from now on, and remember since when each of them was ready for that."""
@@ -185,6 +187,9 @@ class Reconciler:
         return RequeueAfter((change - now).total_seconds() + 0.1) if change else Done()
 
     async def _get_model(self, key: Key) -> Object | None:
+        """As the watch told it. Each write carries its uid, so one that is gone by now is not written to."""
+        if (known := self.store.get(KIND, key.namespace, key.name)) is not None:
+            return known
         try:
             return await self.client.get(VLLM_MODELS, key.namespace, key.name)
         except ApiError as error:
@@ -241,9 +246,10 @@ class Reconciler:
             metadata = wanted["metadata"]
             known = self.store.get(wanted["kind"], metadata["namespace"], metadata["name"])
             try:
-                if known is None:
+                # Watches see by label only. The names that hold a hash are nobody else's: POST tells.
+                if known is None and wanted["kind"] in _PLAINLY_NAMED:
                     known = await self.applier.look(wanted, model)
-                else:
+                elif known is not None:
                     self.applier.check(known, model)
             except NameTaken as error:
                 conflicts.append(name_conflict(error))
@@ -257,14 +263,16 @@ class Reconciler:
 
     async def _bring(self, wanted: Object, live: Object | None, model: Object) -> None:
         try:
-            self.store.put(await self.applier.bring(wanted, live, model))
+            # Not what was read before: it may have been deleted while another write was slow.
+            if (answer := await self.applier.bring(wanted, live, model)) is not None:
+                self.store.put(answer)
         except NameTaken as error:
             raise TerminalError(str(error), name_conflict(error)) from error
         except BeingReplaced as error:
             raise TransientError(str(error)) from error
         except ApiError as error:
             if error.status in (404, 409) and live is not None:
-                self.store.discard(live)
+                self.store.forget(live)
             raise refused(wanted, live, error) from error
 
     async def _prune(self, identity: ModelIdentity, revision: Revision) -> None:

@@ -87,6 +87,26 @@ MODEL_CONDITION = Gauge(
     registry=REGISTRY,
 )
 
+WATCH_PROGRESS = Gauge(
+    f"{_PREFIX}_watch_progress_age_seconds",
+    "Seconds since a watch last showed anything: an event, a bookmark, an answer of the API server.",
+    ["kind", "namespace"],
+    registry=REGISTRY,
+)
+WATCH_FAILURES = Counter(
+    f"{_PREFIX}_watch_failures",
+    "Lists and watches that were refused or broke; each is tried again by itself.",
+    ["kind", "namespace"],
+    registry=REGISTRY,
+)
+WATCH_LATENESS = Histogram(
+    f"{_PREFIX}_watch_lateness_seconds",
+    "From a write, as its object records it in whole seconds, to the store.",
+    ["kind"],
+    buckets=(1, 2, 3, 5, 10, 30, 60, 300),
+    registry=REGISTRY,
+)
+
 _with_probe_times: set[str] = set()
 _published: dict[tuple[str, str], dict[str, str]] = {}
 
@@ -121,6 +141,11 @@ def set_probe_times(periods: Mapping[str, float], detections: Mapping[str, float
 def measure_depth(depth: Callable[[], float]) -> None:
     """Read the queue's depth when scraped."""
     QUEUE_DEPTH.set_function(depth)
+
+
+def measure_watch(kind: str, namespace: str, age: Callable[[], float]) -> None:
+    """Read the age of a watch's progress when scraped; the namespace is empty for the whole cluster."""
+    WATCH_PROGRESS.labels(kind, namespace).set_function(age)
 
 
 def exposition() -> bytes:

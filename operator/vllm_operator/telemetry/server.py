@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 
 from aiohttp import web
@@ -19,6 +19,8 @@ class Health:
     """What the process knows of itself. A standby is ready: it must not hold up a rolling update."""
 
     ready: bool = False
+    stalled: Callable[[], str] = str
+    """What of the leader's work does not get on, empty while all does."""
     _beat: float = field(default_factory=time.monotonic)
 
     async def beat(self) -> None:
@@ -27,10 +29,11 @@ class Health:
             self._beat = time.monotonic()
             await asyncio.sleep(_BEAT_SECONDS)
 
-    @property
-    def alive(self) -> bool:
-        """The event loop has turned lately; a task that ends ends the process, so that needs no check."""
-        return time.monotonic() - self._beat < _STALL_SECONDS
+    def problem(self) -> str:
+        """Why the process should be started anew, empty while it need not be."""
+        if time.monotonic() - self._beat >= _STALL_SECONDS:
+            return "event loop stalled"
+        return self.stalled()
 
 
 @contextlib.asynccontextmanager
@@ -38,10 +41,10 @@ async def serve(health: Health, port: int) -> AsyncIterator[int]:
     """Serve until the block is left; yields the port (one is chosen where 0 is given)."""
 
     async def healthz(_: web.Request) -> web.Response:
-        return _answer(health.alive, "event loop stalled")
+        return _answer(health.problem())
 
     async def readyz(_: web.Request) -> web.Response:
-        return _answer(health.alive and health.ready, "starting")
+        return _answer(health.problem() or ("" if health.ready else "starting"))
 
     async def exposition(_: web.Request) -> web.Response:
         return web.Response(
@@ -64,5 +67,5 @@ async def serve(health: Health, port: int) -> AsyncIterator[int]:
         await runner.cleanup()
 
 
-def _answer(good: bool, problem: str) -> web.Response:
-    return web.Response(status=200 if good else 503, text="ok\n" if good else f"{problem}\n")
+def _answer(problem: str) -> web.Response:
+    return web.Response(status=503 if problem else 200, text=f"{problem or 'ok'}\n")

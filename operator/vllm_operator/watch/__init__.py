@@ -1,1 +1,1 @@
-"""kopf: watching, login and lifecycle. Handlers only store and enqueue."""
+"""kopf, which watches the VLLMModels: login, watch and life cycle. Handlers only store and enqueue."""

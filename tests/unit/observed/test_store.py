@@ -52,18 +52,55 @@ def test_a_list_removes_what_it_does_not_hold_but_not_what_is_newer() -> None:
     store = ObservedStore()
     for number, version in (("1", 10), ("2", 11), ("3", 50)):
         store.put(obj("Pod", f"llama-{number}", version))
-    news = store.replace("Pod", None, [obj("Pod", "llama-1", 10)], "40")
-    assert news == {KEY}
+    assert store.retain("Pod", None, {("ns", "llama-1")}, "40") == {KEY}
     assert store.get("Pod", "ns", "llama-2") is None
     assert store.get("Pod", "ns", "llama-3") is not None
-    assert store.replace("Pod", None, [obj("Pod", "llama-1", 10)], "40") == set()
+    assert store.retain("Pod", None, {("ns", "llama-1")}, "40") == set()
 
 
-def test_a_list_of_one_namespace_leaves_the_others_alone() -> None:
+def test_a_list_of_one_namespace_or_kind_leaves_the_others_alone() -> None:
     store = ObservedStore()
     store.put(obj("Pod", "llama-1", 10))
-    assert store.replace("Pod", "elsewhere", [], "40") == set()
+    assert store.retain("Pod", "elsewhere", (), "40") == set()
+    assert store.retain("Service", None, (), "40") == set()
     assert store.get("Pod", "ns", "llama-1") is not None
+
+
+def test_nothing_older_than_a_deletion_comes_back() -> None:
+    now = 0.0
+    store = ObservedStore(clock=lambda: now)
+    store.put(obj("Service", "llama", 10, uid="one"))
+    assert store.discard(obj("Service", "llama", 20, uid="one")) == {KEY}
+    # The answer to a write that was on its way, and one that was read before.
+    for version in (15, 20):
+        assert store.put(obj("Service", "llama", version, uid="one")) == set()
+    assert store.get("Service", "ns", "llama") is None
+    # A label that was taken away looks like a deletion; its object comes back newer.
+    assert store.put(obj("Service", "llama", 21, uid="one")) == {KEY}
+    assert store.discard(obj("Service", "llama", 30, uid="one")) == {KEY}
+    now = 301.0
+    store.discard(obj("Service", "other", 31))
+    assert store.put(obj("Service", "llama", 25, uid="one")) == {KEY}, "the tombstone was for a while"
+
+
+def test_nothing_older_than_a_list_without_it_comes_back() -> None:
+    store = ObservedStore()
+    store.put(obj("Service", "llama", 10))
+    assert store.retain("Service", "ns", (), "40") == {KEY}
+    assert store.put(obj("Service", "llama", 35)) == set()
+    assert store.put(obj("Service", "llama", 41)) == {KEY}
+
+
+def test_what_is_only_forgotten_may_come_back_as_it_was() -> None:
+    store = ObservedStore()
+    store.put(model())
+    store.forget_model(KEY)
+    assert not store.knows(KEY)
+    assert store.put(model()) == {KEY}
+    assert store.knows(KEY)
+    store.put(obj("Service", "llama", 10))
+    assert store.forget(obj("Service", "llama", 10)) == {KEY}
+    assert store.put(obj("Service", "llama", 10)) == {KEY}
 
 
 def test_children_are_found_by_their_owners_not_by_their_labels() -> None:
@@ -109,13 +146,3 @@ def test_models_are_listed_and_field_records_of_pods_are_dropped() -> None:
     found = store.get("Pod", "ns", "llama-1")
     assert found is not None
     assert "managedFields" not in found["metadata"]
-
-
-def test_what_no_watch_has_told_of_is_known() -> None:
-    store = ObservedStore()
-    store.put(obj("Pod", "listed", 2))
-    store.put(obj("Pod", "told", 3))
-    store.put(obj("Pod", "told", 3), watched=True)
-    assert [place.name for place in store.unwatched()] == ["listed"]
-    store.replace("Pod", None, [obj("Pod", "told", 3)], "9")
-    assert store.unwatched() == frozenset()

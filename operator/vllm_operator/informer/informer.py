@@ -1,0 +1,140 @@
+"""One kind of children in one namespace, listed and then watched into the store, whatever goes wrong."""
+
+import asyncio
+import random
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Final
+
+from vllm_operator.api.meta import MODEL_LABEL
+from vllm_operator.kube.client import ApiError, KubeClient
+from vllm_operator.kube.resources import Resource
+from vllm_operator.kube.watch import Event, watch
+from vllm_operator.observed.store import Key, ObservedStore
+from vllm_operator.telemetry import lateness, logs, metrics
+from vllm_operator.telemetry.progress import Heartbeat
+
+_log = logs.get("informer")
+
+_BACKOFF_FIRST: Final = 0.5
+_BACKOFF_LAST: Final = 15.0
+#: A sick server is not asked for whole lists at once: that often the watch is tried again from where it was.
+_REWATCHES: Final = 3
+#: A watch that ends sooner, without an event, was no success.
+_SHORT_SECONDS: Final = 5.0
+
+
+@dataclass(slots=True)
+class Informer:
+    """Runs for ever and lets nothing out but cancellation: its failures are its own; `problem` tells them.
+
+    What could not be listed is not gone: the store keeps it until a list says otherwise.
+    """
+
+    client: KubeClient
+    store: ObservedStore
+    resource: Resource
+    namespace: str | None
+    changed: Callable[[Iterable[Key]], None]
+    """Told of the models for which there is news."""
+    recovered: Callable[[], None]
+    """Called when it may watch again after a refusal."""
+    heartbeat: Heartbeat = field(default_factory=Heartbeat)
+    listed: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set for good after the first complete list."""
+    problem: str = ""
+    """Why it does not work, empty while it does."""
+    _version: str = ""
+    """Where to go on watching; empty: list first."""
+    _failures: int = 0
+    _refused: bool = False
+
+    async def run(self) -> None:
+        """List and watch for ever."""
+        while True:
+            try:
+                if not self._version:
+                    await self._list()
+                delay = 0.0 if await self._watch() else self._back_off()
+            except ApiError as error:
+                delay = self._failed(error)
+            except Exception:
+                # No heartbeat: if it goes on like this the process ends.
+                self._version, delay = "", self._back_off()
+                _log.exception("bug in the operator, please report it", kind=self.resource.kind,
+                               namespace=self.namespace, next_in_seconds=round(delay, 1))  # fmt: skip
+            await asyncio.sleep(delay)
+
+    async def _list(self) -> None:
+        """Page by page into the store; at the end what was not listed goes, all at once."""
+        names: set[tuple[str, str]] = set()
+        token = ""
+        while True:
+            page = await self.client.page(
+                self.resource, self.namespace, label_selector=MODEL_LABEL, token=token
+            )
+            self.heartbeat.made()
+            for item in page.items:
+                names.add((item["metadata"]["namespace"], item["metadata"]["name"]))
+                self.changed(self.store.put(item))
+            if not (token := page.token):
+                break
+        self.changed(self.store.retain(self.resource.kind, self.namespace, names, page.version))
+        self._version = page.version
+        self.listed.set()
+
+    async def _watch(self) -> bool:
+        """Until the server ends it, in good order; False where it did so at once and without a word."""
+        began, told = time.monotonic(), False
+        async with watch(
+            self.client, self.resource, self.namespace, version=self._version, label_selector=MODEL_LABEL
+        ) as events:
+            self.heartbeat.made()
+            self._allowed()
+            async for event in events:
+                self._take(event)
+                told = True
+                self._failures = 0
+        return told or time.monotonic() - began > _SHORT_SECONDS
+
+    def _take(self, event: Event) -> None:
+        self.heartbeat.made()
+        self._version = event.object["metadata"]["resourceVersion"]
+        if event.type == "BOOKMARK":
+            return
+        metrics.WATCH_LAST_EVENT.labels(self.resource.kind).set(time.time())
+        if event.type == "DELETED":
+            self.changed(self.store.discard(event.object))
+            return
+        lateness.note(event.object)
+        self.changed(self.store.put(event.object))
+
+    def _allowed(self) -> None:
+        refused, self.problem, self._refused = self._refused, "", False
+        if refused:
+            _log.info("allowed again", kind=self.resource.kind, namespace=self.namespace)
+            self.recovered()
+
+    def _failed(self, error: ApiError) -> float:
+        """Decide where to go on, and say so; returns the seconds to wait."""
+        if error.status not in (0, 401):
+            self.heartbeat.made()  # the server answered, and would answer anybody else so
+        delay = max(self._back_off(), error.throttled_seconds or 0.0)
+        sick = error.status == 429 or error.status >= 500
+        if error.status and not (sick and self._failures <= _REWATCHES):
+            self._version = ""  # expired, refused, or never going to work from there: list anew
+        if error.status == 410 and self._failures == 1:
+            _log.info("watch expired, listing anew", kind=self.resource.kind, namespace=self.namespace)
+            return 0.0
+        self.problem = str(error)
+        self._refused |= error.status in (403, 404)
+        metrics.WATCH_FAILURES.labels(self.resource.kind, self.namespace or "").inc()
+        _log.warning("list or watch failed", kind=self.resource.kind, namespace=self.namespace,
+                     problem=self.problem, next_in_seconds=round(delay, 1))  # fmt: skip
+        return delay
+
+    def _back_off(self) -> float:
+        self._failures += 1
+        delay = min(_BACKOFF_FIRST * 2.0 ** min(self._failures - 1, 10), _BACKOFF_LAST)
+        return delay * random.uniform(0.5, 1.0)  # noqa: S311 - spreads load
