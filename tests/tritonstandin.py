@@ -44,6 +44,8 @@ class TritonStandIn(service_pb2_grpc.GRPCInferenceServiceServicer):
             "seconds_since_last_success": None,
         }
         self.inferences = 0
+        self.in_flight = 0
+        self.most_in_flight = 0
         self.address = ""
         self._server: grpc.Server | None = None
         self._closing = threading.Event()
@@ -82,8 +84,11 @@ class TritonStandIn(service_pb2_grpc.GRPCInferenceServiceServicer):
                 continue
             self.inferences += 1
             if self.behaviour == "hang":
+                self.in_flight += 1
+                self.most_in_flight = max(self.most_in_flight, self.in_flight)
                 while context.is_active() and not self._closing.wait(0.1):
                     pass
+                self.in_flight -= 1
                 return
             if self.behaviour == "error":
                 yield _error("Error generating stream: the engine is on fire")

@@ -8,7 +8,7 @@ import contextlib
 import threading
 import time
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from types import TracebackType
 from typing import Any, Self
 
@@ -17,6 +17,7 @@ from operatorkit.api import Api, Refused
 MODEL_LABEL = "triton-vllm.dev/model"
 _POLL_SECONDS = 0.15
 _LEASE_SECONDS = 5.0
+_TIME = "%Y-%m-%dT%H:%M:%SZ"
 
 #: Makes a pod's status.
 Status = Callable[[dict[str, Any]], dict[str, Any]]
@@ -76,16 +77,37 @@ def crashing(message: str, exit_code: int = 1, restarts: int = 2) -> Status:
     return lambda pod: _status(pod, "Running", container)
 
 
+def skewed(status: Status, seconds: float) -> Status:
+    """The same, by a node's clock that is wrong by so much."""
+
+    def shift(value: Any, key: str = "") -> Any:
+        if isinstance(value, dict):
+            return {key: shift(item, key) for key, item in value.items()}
+        if isinstance(value, list):
+            return [shift(item) for item in value]
+        if key in ("lastTransitionTime", "startedAt", "finishedAt"):
+            moved = datetime.strptime(value, _TIME).replace(tzinfo=UTC) + timedelta(seconds=seconds)
+            return moved.strftime(_TIME)
+        return value
+
+    return lambda pod: shift(status(pod))
+
+
 class Kubelet:
     """A thread that keeps one Node alive and its pods in the statuses that `behave` asked for."""
 
-    def __init__(self, api: Api, default: Status, *, gpus: int = 4, node: str = "node-1") -> None:
+    def __init__(
+        self, api: Api, default: Status, *, gpus: int = 4, node: str = "node-1", tainted: bool = False
+    ) -> None:
         self._api = api
         self._default = default
         self._gpus = gpus
         self._node = node
+        self._tainted = tainted
         self._behaviours: dict[tuple[str, str], Status] = {}
         self._done: dict[str, Status] = {}
+        self._kept: set[tuple[str, str]] = set()
+        self._lost = threading.Event()
         self._stop = threading.Event()
         self._threads = [
             threading.Thread(target=work, name="kubelet", daemon=True) for work in (self._run, self._beat)
@@ -108,9 +130,29 @@ class Kubelet:
         """From now on the model's pods, those that exist too, get this status."""
         self._behaviours[namespace, model] = status
 
+    @property
+    def scheduling(self) -> dict[str, Any]:
+        """A VLLMModel's `scheduling` that brings its pods to this node, and to a tainted one."""
+        tolerated = {"key": "node", "operator": "Equal", "value": self._node, "effect": "NoSchedule"}
+        return {"nodeSelector": {"kubernetes.io/hostname": self._node}, "tolerations": [tolerated]}
+
+    def keep_terminating(self, namespace: str, model: str, keep: bool = True) -> None:
+        """The model's pods that are deleted end never, as with a volume that cannot be unmounted."""
+        (self._kept.add if keep else self._kept.discard)((namespace, model))
+
+    def lose(self) -> None:
+        """The machine is gone: no heart beat, no pod's status."""
+        self._lost.set()
+
+    def find(self) -> None:
+        """It is back."""
+        self._lost.clear()
+
     def _run(self) -> None:
         took = 0.0
         while not self._stop.wait(max(_POLL_SECONDS, took)):
+            if self._lost.is_set():
+                continue
             began = time.monotonic()
             try:
                 for pod in self._api.list("pods", fieldSelector=f"spec.nodeName={self._node}"):
@@ -124,15 +166,18 @@ class Kubelet:
         """By a thread of its own: a Node that is late is NotReady, and so are its pods."""
         while not self._stop.wait(_LEASE_SECONDS):
             with contextlib.suppress(Refused, OSError):
-                self._renew()
+                if not self._lost.is_set():
+                    self._renew()
 
     def _tend(self, pod: dict[str, Any]) -> None:
         metadata = pod["metadata"]
         namespace, name, uid = metadata["namespace"], metadata["name"], metadata["uid"]
+        model = (metadata.get("labels") or {}).get(MODEL_LABEL, "")
         if metadata.get("deletionTimestamp"):
+            if (namespace, model) in self._kept:
+                return
             self._api.delete("pods", namespace, name, gracePeriodSeconds=0, preconditions={"uid": uid})
             return
-        model = (metadata.get("labels") or {}).get(MODEL_LABEL, "")
         wanted = self._behaviours.get((namespace, model), self._default)
         if self._done.get(uid) is not wanted:
             self._api.merge("pods", namespace, name, {"status": wanted(pod)}, "status")
@@ -147,7 +192,9 @@ class Kubelet:
             "nvidia.com/gpu": str(self._gpus),
         }
         metadata = {"name": self._node, "labels": {"kubernetes.io/hostname": self._node}}
-        self._api.create("nodes", {"apiVersion": "v1", "kind": "Node", "metadata": metadata})
+        taints = [{"key": "node", "value": self._node, "effect": "NoSchedule"}] if self._tainted else []
+        node = {"apiVersion": "v1", "kind": "Node", "metadata": metadata, "spec": {"taints": taints}}
+        self._api.create("nodes", node)
         status = {"capacity": capacity, "allocatable": capacity, "conditions": [_condition("Ready", True)]}
         self._api.merge("nodes", "", self._node, {"status": status}, "status")
         lease = {
@@ -185,7 +232,7 @@ def _condition(kind: str, true: bool, since: str | None = None) -> dict[str, str
 
 
 def _now() -> str:
-    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return datetime.now(UTC).strftime(_TIME)
 
 
 def _now_micro() -> str:
