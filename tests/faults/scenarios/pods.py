@@ -66,9 +66,7 @@ def a_pod_is_stuck_terminating(scene: Scene) -> None:
     scene.down("llama", because="its pod is Terminating for ever")
     scene.models.edit("llama", engineArgs={"max_model_len": 128})
     try:
-        wait_for(
-            "the old pod is being deleted", lambda: "deletionTimestamp" in str(scene.models.pods("llama"))
-        )
+        wait_for("its end was asked for", lambda: "deletionTimestamp" in str(scene.models.pods("llama")))
         scene.reported("llama", "Ready", "Unknown", says=pod["metadata"]["name"])
     finally:
         scene.kubelet.keep_terminating(scene.namespace, "llama", keep=False)

@@ -176,10 +176,8 @@ def sixty_hanging_models_beside_another(scene: Scene) -> None:
         other.create(f"hangs-{number}", probe={"periodSeconds": 5, "timeoutSeconds": 20})
 
     def all_loaded() -> bool:
-        said = [
-            model.get("status", {}).get("replicas") for model in scene.api.list("vllmmodels", other.namespace)
-        ]
-        return said.count(1) == 60
+        there = scene.api.list("vllmmodels", other.namespace)
+        return [model.get("status", {}).get("replicas") for model in there].count(1) == 60
 
     wait_for("sixty pods hang", all_loaded, 120)
     scene.serves("llama")

@@ -41,14 +41,13 @@ def a_wrong_first_spec_on_one_gpu(scene: Scene) -> None:
     scene.open("llama", because="the correction serves")
     scene.models.edit("llama", engineArgs={"max_model_len": 512})
     scene.reported("llama", "Ready", "True", "Serving")
-    (deployment,) = scene.models.children("llama")["deployments"]
-    rolling = deployment["spec"]["strategy"].get("rollingUpdate", {})
-    scene.within(
-        "the strategy is the spec's again",
-        lambda: scene.models.children("llama")["deployments"][0]["spec"]["strategy"].get("rollingUpdate", {}).get(
-            "maxUnavailable", 0) in (0, "0%"),
-    )  # fmt: skip
-    assert rolling is not None
+
+    def as_the_spec_says() -> bool:
+        (deployment,) = scene.models.children("llama")["deployments"]
+        rolling = deployment["spec"]["strategy"].get("rollingUpdate", {})
+        return rolling.get("maxUnavailable") in (0, "0%") and rolling.get("maxSurge") in (1, "1")
+
+    wait_for("the strategy is the spec's again", as_the_spec_says, 20)
 
 
 @scenario(bound=60)
