@@ -90,7 +90,7 @@ def _play(hall: Hall, scenario: Scenario, logs: Path | None) -> Outcome:
                 (logs / f"{scenario.run.__name__}.log").write_text(f"{outcome.problem}\n{scene.log_text()}")
             return outcome
     except Exception:
-        return Outcome(scenario, "", "", None, f"the scene could not be set: {traceback.format_exc()}")
+        return Outcome(scenario, (), f"the scene could not be set: {traceback.format_exc()}")
 
 
 def _told(outcome: Outcome) -> Outcome:

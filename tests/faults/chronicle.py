@@ -1,6 +1,5 @@
 """Every status ever written in a namespace, held against what was true at that time."""
 
-import contextlib
 import http.client
 import itertools
 import threading
@@ -60,7 +59,7 @@ class Chronicle:
     def __init__(self, api: Api, namespace: str) -> None:
         self._api = api
         self._namespace = namespace
-        self.written: list[Written] = []
+        self._written: dict[str, list[Written]] = {}
         self.truths: dict[str, list[tuple[float, Truth]]] = {}
         self._open = threading.Event()
         self._stop = threading.Event()
@@ -86,7 +85,7 @@ class Chronicle:
 
     def of(self, name: str) -> list[Written]:
         """A model's statuses, oldest first."""
-        return [written for written in self.written if written.name == name]
+        return self._written.get(name, [])
 
     def falsehoods(self) -> Iterator[Falsehood]:
         """Each untrue statement with its length, up to now."""
@@ -129,11 +128,10 @@ class Chronicle:
     def _note(self, model: Mapping[str, Any]) -> None:
         status = model.get("status") or {}
         conditions = {found["type"]: found for found in status.get("conditions") or ()}
-        written = Written(time.monotonic(), model["metadata"]["name"], conditions, status)
-        with contextlib.suppress(IndexError):
-            if self.of(written.name)[-1].status == status:
-                return  # an edit of the spec
-        self.written.append(written)
+        name = model["metadata"]["name"]
+        before = self._written.setdefault(name, [])
+        if not before or before[-1].status != status:  # else it is an edit of the spec
+            before.append(Written(time.monotonic(), name, conditions, status))
 
 
 def _untrue(written: Written, truth: Truth) -> str:

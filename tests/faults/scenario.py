@@ -37,13 +37,20 @@ class Scenario:
 
 
 @dataclass(frozen=True)
+class Stage:
+    """What was so, what was said of it, and how many seconds later."""
+
+    truth: str
+    reported: str = ""
+    delay: float | None = None
+
+
+@dataclass(frozen=True)
 class Outcome:
     """One run of a scenario. `problem` is empty where everything held."""
 
     scenario: Scenario
-    truth: str
-    reported: str
-    delay: float | None
+    stages: tuple[Stage, ...]
     problem: str
 
     @property
@@ -51,12 +58,19 @@ class Outcome:
         """Whether what was said was true, in time."""
         return not self.problem
 
+    @property
+    def columns(self) -> tuple[str, str, str]:
+        """True state, reported state and delay, of all stages."""
+        truth = "; ".join(stage.truth for stage in self.stages)
+        reported = "; ".join(stage.reported for stage in self.stages)
+        delay = "; ".join("" if stage.delay is None else f"{stage.delay:.0f} s" for stage in self.stages)
+        return truth, reported, delay
+
     def line(self) -> str:
-        """For the terminal."""
-        delay = "" if self.delay is None else f"{self.delay:.0f} s of {self.scenario.bound:.0f}"
-        verdict = "held" if self.held else f"NOT HELD: {self.problem}"
-        parts = (self.scenario.name, self.truth, self.reported, delay, verdict)
-        return " | ".join(part or "-" for part in parts)
+        """For the terminal: one line, whatever went wrong."""
+        verdict = "held" if self.held else f"NOT HELD: {' '.join(self.problem.split())[:600]}"
+        bound = f"bound {self.scenario.bound:.0f} s"
+        return " | ".join(part or "-" for part in (self.scenario.name, *self.columns, bound, verdict))
 
 
 REGISTERED: list[Scenario] = []

@@ -13,7 +13,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from faults.chronicle import Chronicle, Truth
-from faults.scenario import Outcome, Scenario
+from faults.scenario import Outcome, Scenario, Stage
 from localcluster.controlplane import ControlPlane
 from operatorkit.api import Api
 from operatorkit.kubelet import Kubelet, ready
@@ -51,8 +51,7 @@ class Scene:
         self._numbers = itertools.count(1)
         self._operators: list[OperatorProcess] = []
         self._ended: set[int] = set()
-        self._truth, self._reported = "", ""
-        self._delay: float | None = None
+        self._stages: list[Stage] = []
 
     def __enter__(self) -> Self:
         with ExitStack() as undo:
@@ -74,7 +73,7 @@ class Scene:
 
     def new_namespace(self) -> str:
         """A namespace that enforces restricted Pod Security and is deleted in the end."""
-        word = self.scenario.run.__name__.replace("_", "-")[:40].strip("-")
+        word = self.scenario.run.__name__.replace("_", "-")[:30].strip("-")
         name = f"{word}-{secrets.token_hex(3)}"
         labels = {"pod-security.kubernetes.io/enforce": "restricted"}
         self.api.create("namespaces", {"metadata": {"name": name, "labels": labels}})
@@ -141,19 +140,19 @@ class Scene:
         """From now on they serve, whatever else is done."""
         for name in names:
             self.chronicle.true(name, Truth.SERVES)
-        self._truth = "serves"
+        self._begin("serves")
 
     def down(self, *names: str, because: str) -> None:
         """From now on none of their pods serves."""
         for name in names:
             self.chronicle.true(name, Truth.DOWN)
-        self._truth = because
+        self._begin(because)
 
     def open(self, *names: str, because: str) -> None:
         """From now on it is changing, or nobody can tell."""
         for name in names:
             self.chronicle.true(name, Truth.OPEN)
-        self._truth = because
+        self._begin(because)
 
     def reported(
         self,
@@ -179,16 +178,25 @@ class Scene:
 
         wanted = f"{kind} of {name} is {status}/{' or '.join(reasons) or '*'} {says}".strip()
         found = wait_for(wanted, look, limit, note=note)
-        self._reported = f"{kind}={status}/{found['reason']}"
-        if name in self.chronicle.truths:
-            self._delay = time.monotonic() - self.chronicle.since(name)
+        truths = self.chronicle.truths.get(name)
+        delay = time.monotonic() - truths[-1][0] if truths else None
+        self._told(f"{kind}={status}/{found['reason']}", delay)
         return found
 
     def within(self, what: str, look: Callable[[], Any], seconds: float | None = None) -> None:
         """Wait for something else than a condition; it is what the table shows as reported."""
         began = time.monotonic()
         wait_for(what, look, self.scenario.bound if seconds is None else seconds)
-        self._reported, self._delay = what, time.monotonic() - began
+        self._told(what, time.monotonic() - began)
+
+    def _begin(self, truth: str) -> None:
+        if not self._stages or self._stages[-1].truth != truth:
+            self._stages.append(Stage(truth))
+
+    def _told(self, reported: str, delay: float | None) -> None:
+        """The last thing that is waited for in a stage is what it was about."""
+        truth = self._stages.pop().truth if self._stages else ""
+        self._stages.append(Stage(truth, reported, delay))
 
     def writes(self, since: int) -> list[str]:
         """What the release's operators wrote since a mark of the audit log, the Lease left out."""
@@ -210,7 +218,7 @@ class Scene:
     def outcome(self, problem: str = "") -> Outcome:
         """What the table shows; a scenario that ran through is judged by what was ever said, too."""
         problem = problem or "; ".join(self._wrong())
-        return Outcome(self.scenario, self._truth, self._reported, self._delay, problem)
+        return Outcome(self.scenario, tuple(self._stages), problem)
 
     def _wrong(self) -> list[str]:
         bound = self.scenario.bound

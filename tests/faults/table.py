@@ -50,7 +50,9 @@ def cell(scenario: Scenario) -> str:
 
 
 def _row(outcome: Outcome) -> str:
-    delay = "" if outcome.delay is None else f"{outcome.delay:.0f} s"
     verdict = "held" if outcome.held else "not held"
-    columns = (outcome.truth, outcome.reported, delay, f"{outcome.scenario.bound:.0f} s", verdict)
-    return f"| {cell(outcome.scenario)} | " + " | ".join(columns) + " |"
+    return f"| {' | '.join((cell(outcome.scenario), *outcome.columns, _bound(outcome), verdict))} |"
+
+
+def _bound(outcome: Outcome) -> str:
+    return f"{outcome.scenario.bound:.0f} s"
