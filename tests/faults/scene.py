@@ -18,7 +18,7 @@ from localcluster.controlplane import ControlPlane
 from operatorkit.api import Api
 from operatorkit.kubelet import Kubelet, ready
 from operatorkit.models import Models
-from operatorkit.process import OperatorProcess
+from operatorkit.process import REPOSITORY, OperatorProcess
 from operatorkit.proxy import Proxy
 from operatorkit.release import Release
 from operatorkit.waiting import wait_for
@@ -86,12 +86,18 @@ class Scene:
         return Release(self.plane, self.api, namespace=namespaces[0], watch=namespaces)
 
     def operator(
-        self, *, wire: Proxy | None = None, release: Release | None = None, lead: bool = True, **settings: str
+        self,
+        *,
+        wire: Proxy | None = None,
+        release: Release | None = None,
+        lead: bool = True,
+        source: Path = REPOSITORY / "operator",
+        **settings: str,
     ) -> OperatorProcess:
-        """Another operator process; with a wire, through it."""
+        """Another operator process; with a wire, through it; with a source, another version."""
         release = release or self.release
         kubeconfig = wire.kubeconfig if wire else release.kubeconfig()
-        process = OperatorProcess(kubeconfig, release.settings(**settings))
+        process = OperatorProcess(kubeconfig, release.settings(**settings), source)
         self._stack.enter_context(process)
         self._operators.append(process)
         if lead:

@@ -59,9 +59,9 @@ class Api:
                 return None
             raise
 
-    def snapshot(self, plural: str, namespace: str) -> tuple[list[dict[str, Any]], str]:
+    def snapshot(self, plural: str, namespace: str = "", **query: str) -> tuple[list[dict[str, Any]], str]:
         """All objects of a kind, and the resourceVersion to watch from."""
-        answer = self.call("GET", path(plural, namespace))
+        answer = self.call("GET", path(plural, namespace), query=query)
         return answer["items"], answer["metadata"]["resourceVersion"]
 
     def list(self, plural: str, namespace: str = "", **query: str) -> list[dict[str, Any]]:
@@ -95,10 +95,11 @@ class Api:
         query = {"fieldManager": "test", "force": "true"}
         return self.call("PATCH", where, obj, query=query, content_type="application/apply-patch+yaml")
 
-    def watch(self, plural: str, namespace: str, version: str) -> Iterator[dict[str, Any]]:
+    def watch(self, plural: str, namespace: str, version: str, **narrowed: str) -> Iterator[dict[str, Any]]:
         """Events after a resourceVersion, bookmarks among them, until the server ends the stream."""
         query = {"watch": "true", "resourceVersion": version, "allowWatchBookmarks": "true"}
-        target = f"{path(plural, namespace)}?{urlencode({**query, 'timeoutSeconds': '60'})}"
+        query |= {"timeoutSeconds": "60", **narrowed}
+        target = f"{path(plural, namespace)}?{urlencode(query)}"
         connection = self._connect(timeout=75)
         try:
             connection.request("GET", target, headers={"Authorization": f"Bearer {self._token}"})

@@ -5,8 +5,8 @@ Security) is the real control plane's doing.
 """
 
 import contextlib
+import http.client
 import threading
-import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from types import TracebackType
@@ -106,15 +106,19 @@ class Kubelet:
         self._tainted = tainted
         self._behaviours: dict[tuple[str, str], Status] = {}
         self._done: dict[str, Status] = {}
+        self._pods: dict[str, dict[str, Any]] = {}
         self._kept: set[tuple[str, str]] = set()
         self._lost = threading.Event()
         self._stop = threading.Event()
         self._threads = [
             threading.Thread(target=work, name="kubelet", daemon=True) for work in (self._run, self._beat)
         ]
+        # Not joined: its last request ends by itself.
+        self._watching = threading.Thread(target=self._watch, name="kubelet-watch", daemon=True)
 
     def __enter__(self) -> Self:
         self._register()
+        self._watching.start()
         for thread in self._threads:
             thread.start()
         return self
@@ -149,18 +153,32 @@ class Kubelet:
         self._lost.clear()
 
     def _run(self) -> None:
-        took = 0.0
-        while not self._stop.wait(max(_POLL_SECONDS, took)):
+        while not self._stop.wait(_POLL_SECONDS):
             if self._lost.is_set():
                 continue
-            began = time.monotonic()
-            try:
-                for pod in self._api.list("pods", fieldSelector=f"spec.nodeName={self._node}"):
+            for pod in list(self._pods.values()):
+                with contextlib.suppress(Refused, OSError):
+                    # An API server that a test stops, or a pod that is gone.
                     self._tend(pod)
-            except (Refused, OSError):
-                continue  # an API server that a test stops, or a pod that is gone
-            finally:
-                took = time.monotonic() - began
+
+    def _watch(self) -> None:
+        """Know the node's pods: lists of thousands would be the API server's main work."""
+        here = {"fieldSelector": f"spec.nodeName={self._node}"}
+        while not self._stop.is_set():
+            with contextlib.suppress(Refused, OSError, http.client.HTTPException, ValueError):
+                pods, version = self._api.snapshot("pods", **here)
+                self._pods = {pod["metadata"]["uid"]: pod for pod in pods}
+                for event in self._api.watch("pods", "", version, **here):
+                    pod = event["object"]
+                    if event["type"] in ("ADDED", "MODIFIED"):
+                        self._pods[pod["metadata"]["uid"]] = pod
+                    elif event["type"] == "DELETED":
+                        self._pods.pop(pod["metadata"]["uid"], None)
+                    elif event["type"] == "ERROR":
+                        break
+                    if self._stop.is_set():
+                        return
+            self._stop.wait(_POLL_SECONDS)
 
     def _beat(self) -> None:
         """By a thread of its own: a Node that is late is NotReady, and so are its pods."""
@@ -185,10 +203,10 @@ class Kubelet:
 
     def _register(self) -> None:
         capacity = {
-            "cpu": "512",
-            "memory": "4Ti",
-            "ephemeral-storage": "64Ti",
-            "pods": "2000",
+            "cpu": "20000",
+            "memory": "400Ti",
+            "ephemeral-storage": "4000Ti",
+            "pods": "20000",
             "nvidia.com/gpu": str(self._gpus),
         }
         metadata = {"name": self._node, "labels": {"kubernetes.io/hostname": self._node}}

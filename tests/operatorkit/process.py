@@ -21,13 +21,18 @@ _END_SECONDS = 20.0
 
 
 class OperatorProcess:
-    """`python -m vllm_operator.cli run` under a kubeconfig, with settings as VLLM_OPERATOR_* variables."""
+    """`python -m vllm_operator.cli run` under a kubeconfig, with settings as VLLM_OPERATOR_* variables.
 
-    def __init__(self, kubeconfig: Path, settings: Mapping[str, str]) -> None:
+    `source` is the folder of the code, for another version of it.
+    """
+
+    def __init__(
+        self, kubeconfig: Path, settings: Mapping[str, str], source: Path = REPOSITORY / "operator"
+    ) -> None:
         self._environment = {
             **{name: value for name, value in os.environ.items() if not name.startswith("VLLM_OPERATOR_")},
             "KUBECONFIG": str(kubeconfig),
-            "PYTHONPATH": str(REPOSITORY / "operator"),
+            "PYTHONPATH": str(source),
             "VLLM_OPERATOR_HTTP_PORT": "0",
             **{f"VLLM_OPERATOR_{name}": value for name, value in settings.items()},
         }

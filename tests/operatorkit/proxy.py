@@ -189,6 +189,11 @@ class Proxy:
         self._requests.add(task)
         try:
             return await self._forward(request)
+        except (aiohttp.ClientError, OSError):
+            # Either side is gone: so is the other's connection, as on a wire.
+            if request.transport is not None:
+                request.transport.abort()
+            raise asyncio.CancelledError from None
         finally:
             self._requests.discard(task)
 
