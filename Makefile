@@ -43,7 +43,7 @@ test-matrix: images ## Backend tests on an older vLLM (OLDER_VLLM=0.26.0)
 .PHONY: test-faults test-faults-walk test-upgrade
 FAULTS := PYTHONPATH=$(PYTHONPATH):tests $(PY) -m faults
 test-faults: programs ## Every fault, what is true, said and when (docs/faults.md); FAULT=words for some of them
-	$(FAULTS) $(FAULT)
+	$(FAULTS) --write $(FAULT)
 test-faults-walk: programs ## A random walk of faults and edits (SEED=1 MINUTES=30)
 	$(FAULTS).walk $(if $(SEED),--seed $(SEED)) $(if $(MINUTES),--minutes $(MINUTES))
 test-upgrade: programs ## From the version before to this one and back, under 200 serving models

@@ -59,7 +59,7 @@ class Chronicle:
     def __init__(self, api: Api, namespace: str) -> None:
         self._api = api
         self._namespace = namespace
-        self._written: dict[str, list[Written]] = {}
+        self.statuses: dict[str, list[Written]] = {}
         self.truths: dict[str, list[tuple[float, Truth]]] = {}
         self._open = threading.Event()
         self._stop = threading.Event()
@@ -85,7 +85,7 @@ class Chronicle:
 
     def of(self, name: str) -> list[Written]:
         """A model's statuses, oldest first."""
-        return self._written.get(name, [])
+        return self.statuses.get(name, [])
 
     def falsehoods(self) -> Iterator[Falsehood]:
         """Each untrue statement with its length, up to now."""
@@ -129,7 +129,7 @@ class Chronicle:
         status = model.get("status") or {}
         conditions = {found["type"]: found for found in status.get("conditions") or ()}
         name = model["metadata"]["name"]
-        before = self._written.setdefault(name, [])
+        before = self.statuses.setdefault(name, [])
         if not before or before[-1].status != status:  # else it is an edit of the spec
             before.append(Written(time.monotonic(), name, conditions, status))
 

@@ -26,6 +26,8 @@ from tritonstandin import TritonStandIn
 
 #: The lease as the chart ships it: for scenarios about who leads.
 SHIPPED_LEASE = {"LEASE_DURATION_SECONDS": "15", "LEASE_RENEW_DEADLINE_SECONDS": "10"}
+#: It runs, it was told to end, it was killed.
+_ASKED_FOR = (None, 0, -9)
 #: Two failed probes, five seconds each.
 PROBE = {"periodSeconds": 5, "timeoutSeconds": 5, "failureThreshold": 2}
 
@@ -224,14 +226,15 @@ class Scene:
     def outcome(self, problem: str = "") -> Outcome:
         """What the table shows; a scenario that ran through is judged by what was ever said, too."""
         problem = problem or "; ".join(self._wrong())
-        return Outcome(self.scenario, tuple(self._stages), problem)
+        stages = [stage for stage in self._stages if stage.reported] or self._stages[-1:]
+        return Outcome(self.scenario, tuple(stages), problem)
 
     def _wrong(self) -> list[str]:
         bound = self.scenario.bound
         wrong = [str(said) for said in self.chronicle.falsehoods() if said.seconds > bound]
         wrong += self.chronicle.turned_false_while_serving()
         for operator in self._operators:
-            if id(operator) not in self._ended and operator.returncode() not in (None, -9):
+            if id(operator) not in self._ended and operator.returncode() not in _ASKED_FOR:
                 wrong.append(f"an operator ended with {operator.returncode()}")
             bugs = [line for line in operator.log() if "bug in the operator" in str(line.get("event"))]
             if bugs:

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 from faults.scenario import scenario
 from faults.scene import PROBE, Scene
-from operatorkit.kubelet import crashing, loading, skewed, waiting
+from operatorkit.kubelet import crashing, loading, ready, skewed, waiting
 from operatorkit.waiting import wait_for
 
 
@@ -27,8 +27,6 @@ def a_node_is_lost(scene: Scene) -> None:
     node = scene.node()
     scene.operator()
     triton = scene.triton()
-    from operatorkit.kubelet import ready
-
     node.behave(scene.namespace, "llama", ready(triton.address))
     scene.serve("llama", scheduling=node.scheduling)
     node.lose()
