@@ -2,7 +2,9 @@
 
 import argparse
 import importlib
+import os
 import pkgutil
+import signal
 import sys
 import time
 import traceback
@@ -15,6 +17,7 @@ from faults.scene import Hall, Scene
 from localcluster.controlplane import ControlPlane
 from operatorkit.kubelet import Kubelet, ready
 from operatorkit.plane import connect
+from operatorkit.process import OperatorProcess
 from tritonstandin import TritonStandIn
 
 #: Most scenarios wait most of the time; more at once and the two cores become the fault.
@@ -37,6 +40,8 @@ def main() -> int:
         return 0
     if not chosen:
         parser.error("no scenario has such a name")
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, _end_at_once)
     began = time.monotonic()
     outcomes = _run(chosen, arguments.in_flight, arguments.logs)
     held = sum(outcome.held for outcome in outcomes)
@@ -44,6 +49,13 @@ def main() -> int:
     if arguments.write:
         print(f"wrote {table.write(outcomes)}")
     return min(len(outcomes) - held, 100)
+
+
+def _end_at_once(number: int, _: object) -> None:
+    """Told to end: the control plane ends with this process, the operators would outlive it."""
+    for operator in list(OperatorProcess.known):
+        operator.kill()
+    os._exit(128 + number)
 
 
 def _chosen(words: list[str], *, quick: bool) -> list[Scenario]:

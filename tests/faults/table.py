@@ -27,14 +27,16 @@ _COLUMNS = "| fault | true | reported | delay | bound | |"
 
 def write(outcomes: list[Outcome]) -> Path:
     """Write the rows of a run, keep those of scenarios that did not run; returns where."""
-    rows = _rows() | {cell(outcome.scenario): _row(outcome) for outcome in outcomes}
-    known = [scenario for scenario in REGISTERED if cell(scenario) in rows]
-    held = sum(rows[cell(scenario)].endswith("| held |") for scenario in known)
+    rows = {cell(scenario): _unknown(scenario) for scenario in REGISTERED}
+    known = _rows()
+    rows |= {fault: known[fault] for fault in rows if fault in known}
+    rows |= {cell(outcome.scenario): _row(outcome) for outcome in outcomes}
+    held = sum(row.endswith("| held |") for row in rows.values())
     date = datetime.now(UTC).date().isoformat()
-    lines = [_HEAD.format(date=date, cores=os.cpu_count(), held=held, count=len(known))]
-    for group in sorted({scenario.group for scenario in known}):
+    lines = [_HEAD.format(date=date, cores=os.cpu_count(), held=held, count=len(rows))]
+    for group in sorted({scenario.group for scenario in REGISTERED}):
         lines += [f"## {title(group)}", "", _COLUMNS, "|---|---|---|---|---|---|"]
-        lines += [rows[cell(scenario)] for scenario in known if scenario.group == group]
+        lines += [rows[cell(scenario)] for scenario in REGISTERED if scenario.group == group]
         lines.append("")
     FILE.write_text("\n".join(lines).rstrip() + "\n")
     return FILE.relative_to(REPOSITORY)
@@ -53,6 +55,10 @@ def cell(scenario: Scenario) -> str:
 def _rows() -> dict[str, str]:
     lines = FILE.read_text().splitlines() if FILE.exists() else []
     return {line.split(" | ")[0].removeprefix("| "): line for line in lines if line.startswith("| ")}
+
+
+def _unknown(scenario: Scenario) -> str:
+    return f"| {cell(scenario)} | | | | {scenario.bound:.0f} s | not run yet |"
 
 
 def _row(outcome: Outcome) -> str:

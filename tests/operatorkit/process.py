@@ -9,10 +9,11 @@ import sys
 import tempfile
 import urllib.error
 import urllib.request
+import weakref
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 from operatorkit.waiting import wait_for
 
@@ -25,6 +26,9 @@ class OperatorProcess:
 
     `source` is the folder of the code, for another version of it.
     """
+
+    #: All that there are, for who must end them without their `with`.
+    known: ClassVar[weakref.WeakSet[Any]] = weakref.WeakSet()
 
     def __init__(
         self, kubeconfig: Path, settings: Mapping[str, str], source: Path = REPOSITORY / "operator"
@@ -39,6 +43,7 @@ class OperatorProcess:
         self._log = tempfile.NamedTemporaryFile(prefix="vllm-operator-", suffix=".log")  # noqa: SIM115
         self._process: subprocess.Popen[bytes] | None = None
         self._started_at = 0
+        OperatorProcess.known.add(self)
 
     def __enter__(self) -> Self:
         self.start()
