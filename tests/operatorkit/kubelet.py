@@ -149,8 +149,12 @@ class Kubelet:
         self._lost.set()
 
     def find(self) -> None:
-        """It is back."""
+        """It is back: it says so of itself and of its pods."""
         self._lost.clear()
+        self._renew()
+        ready_again = {"status": {"conditions": [_condition("Ready", True)]}}
+        self._api.merge("nodes", "", self._node, ready_again, "status")
+        self._done.clear()
 
     def _run(self) -> None:
         while not self._stop.wait(_POLL_SECONDS):

@@ -284,7 +284,8 @@ def _name_conflict(error: NameTaken) -> Problem:
 
 
 def _transient(error: ApiError) -> TransientError:
-    return TransientError(str(error), throttled_seconds=error.throttled_seconds)
+    seconds = error.throttled_seconds
+    return TransientError(str(error), throttled_seconds=seconds, unanswering=error.status == 0)
 
 
 def _refused(wanted: Object, error: ApiError) -> ReconcileError:
