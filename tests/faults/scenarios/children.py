@@ -1,6 +1,5 @@
 """Somebody deletes, edits or forges what the operator made."""
 
-import copy
 import time
 from typing import Any
 
@@ -9,6 +8,7 @@ from faults.scene import PROBE, Scene
 from operatorkit.proxy import Asked, Refusal
 from operatorkit.waiting import stays, wait_for
 
+_VOLUME = "repository"
 _EVIL = "registry.example/evil:1"
 
 
@@ -83,7 +83,7 @@ def a_service_deleted_during_a_slow_write(scene: Scene) -> None:
     stays("and stays", lambda: bool(scene.models.children("llama")["services"]), 3)
 
 
-def _odd_replica_set(scene: Scene, template: dict[str, Any], annotations: dict[str, str] | None) -> None:
+def _odd_replica_set(scene: Scene, name: str, template: dict[str, Any], annotations: dict[str, str]) -> None:
     (deployment,) = scene.models.children("llama")["deployments"]
     labels = deployment["spec"]["template"]["metadata"]["labels"]
     owner = {
@@ -93,13 +93,13 @@ def _odd_replica_set(scene: Scene, template: dict[str, Any], annotations: dict[s
         "uid": deployment["metadata"]["uid"],
         "controller": True,
     }
-    selector = {**labels, "pod-template-hash": "odd"}
+    selector = {**labels, "pod-template-hash": name}
     scene.api.create("replicasets", {
         "apiVersion": "apps/v1",
         "kind": "ReplicaSet",
         "metadata": {
-            "name": "llama-odd", "namespace": scene.namespace, "labels": selector,
-            "annotations": annotations or {}, "ownerReferences": [owner],
+            "name": name, "namespace": scene.namespace, "labels": selector,
+            "annotations": annotations, "ownerReferences": [owner],
         },
         "spec": {
             "replicas": 0, "selector": {"matchLabels": selector},
@@ -110,11 +110,15 @@ def _odd_replica_set(scene: Scene, template: dict[str, Any], annotations: dict[s
 
 @scenario(bound=30, quick=True)
 def an_odd_replica_set(scene: Scene) -> None:
-    """A ReplicaSet without volumes, annotations and revision is among the model's."""
+    """ReplicaSets with another kind of volume, and without any volume, label and number, are the model's."""
     scene.operator()
     scene.serve("llama")
     scene.serves("llama")
-    _odd_replica_set(scene, {"containers": [{"name": "other", "image": "registry.example/x:1"}]}, None)
+    containers = [{"name": "other", "image": "registry.example/x:1"}]
+    volumes = [{"name": _VOLUME, "emptyDir": {}}]
+    odd = {"deployment.kubernetes.io/revision": "odd"}
+    _odd_replica_set(scene, "llama-odd", {"containers": containers, "volumes": volumes}, odd)
+    _odd_replica_set(scene, "llama-bare", {"containers": containers}, {})
     scene.models.edit("llama", engineArgs={"max_model_len": 128})
     scene.models.wait_serving("llama", seconds=60)
     scene.models.edit("llama", replicas=2)
@@ -123,16 +127,16 @@ def an_odd_replica_set(scene: Scene) -> None:
 
 @scenario(bound=30)
 def an_odd_hand_edit_of_the_deployment(scene: Scene) -> None:
-    """A hand edit takes the volumes out of the Deployment's template; a ReplicaSet of it stays."""
+    """A hand edit makes the repository's volume an emptyDir; a ReplicaSet of that template stays."""
     scene.operator()
     scene.serve("llama")
     (deployment,) = scene.models.children("llama")["deployments"]
-    template = copy.deepcopy(deployment["spec"]["template"])
-    for container in template["spec"]["containers"]:
-        container.pop("volumeMounts", None)
-    template["spec"].pop("volumes", None)
-    patch = {"spec": {"template": {"spec": {**template["spec"], "volumes": None}}}}
-    scene.api.merge("deployments", scene.namespace, "llama", patch)
+    volumes = [
+        {"name": _VOLUME, "emptyDir": {}} if volume["name"] == _VOLUME else volume
+        for volume in deployment["spec"]["template"]["spec"]["volumes"]
+    ]
+    edit = {"spec": {"template": {"spec": {"volumes": volumes}}}}
+    scene.api.merge("deployments", scene.namespace, "llama", edit)
     scene.serves("llama")
     scene.models.edit("llama", engineArgs={"max_model_len": 128})
     scene.reported("llama", "Ready", "True", "Serving", within=60)
