@@ -17,10 +17,10 @@ from operatorkit.models import Models
 from operatorkit.plane import connect
 from operatorkit.process import OperatorProcess
 from operatorkit.release import Release
+from operatorkit.triton import healthy_triton
 from operatorkit.waiting import wait_for
 from scale import requests
 from scale.process import MemorySamples, peak_mib
-from tritonstandin import TritonStandIn
 
 _NAMESPACE = "bench"
 #: The defaults of the resource.
@@ -53,10 +53,10 @@ class Bench:
         """All of it."""
         self.result["date"] = datetime.now(UTC).date().isoformat()
         self.result["python"] = platform.python_version()
-        with ControlPlane() as plane, TritonStandIn() as triton:
+        with ControlPlane() as plane, healthy_triton() as triton:
             self.plane, self.api = plane, connect(plane)
             self.result["kubernetes"] = plane.version
-            with Kubelet(self.api, ready(triton.address)):
+            with Kubelet(self.api, ready(triton)):
                 self._in_namespace()
         return self.result
 

@@ -18,7 +18,7 @@ from localcluster.controlplane import ControlPlane
 from operatorkit.kubelet import Kubelet, ready
 from operatorkit.plane import connect
 from operatorkit.process import OperatorProcess
-from tritonstandin import TritonStandIn
+from operatorkit.triton import healthy_triton
 
 #: Most scenarios wait most of the time; more at once and the two cores become the fault.
 _IN_FLIGHT = 6
@@ -72,10 +72,10 @@ def _chosen(words: list[str], *, quick: bool) -> list[Scenario]:
 def _run(chosen: list[Scenario], in_flight: int, logs: Path | None) -> list[Outcome]:
     """Those that share the control plane first, then those that hurt it, one by one."""
     outcomes = []
-    with ControlPlane() as plane, TritonStandIn() as triton:
+    with ControlPlane() as plane, healthy_triton() as triton:
         api = connect(plane)
         with (
-            Kubelet(api, ready(triton.address)) as kubelet,
+            Kubelet(api, ready(triton)) as kubelet,
             ThreadPoolExecutor(in_flight, thread_name_prefix="scenario") as pool,
         ):
             hall = Hall(plane, api, kubelet, triton)

@@ -39,7 +39,8 @@ class Hall:
     plane: ControlPlane
     api: Api
     kubelet: Kubelet
-    triton: TritonStandIn
+    triton: str
+    """The healthy Triton's address."""
 
 
 class Scene:
@@ -48,7 +49,7 @@ class Scene:
     def __init__(self, hall: Hall, scenario: Scenario) -> None:
         self.hall, self.plane, self.api, self.kubelet = hall, hall.plane, hall.api, hall.kubelet
         self.scenario = scenario
-        self.healthy = ready(hall.triton.address)
+        self.healthy = ready(hall.triton)
         self._stack = ExitStack()
         self._numbers = itertools.count(1)
         self._operators: list[OperatorProcess] = []

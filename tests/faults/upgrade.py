@@ -20,8 +20,8 @@ from operatorkit.kubelet import Kubelet, ready
 from operatorkit.plane import connect, define
 from operatorkit.process import REPOSITORY, OperatorProcess
 from operatorkit.release import Release
+from operatorkit.triton import healthy_triton
 from operatorkit.waiting import wait_for
-from tritonstandin import TritonStandIn
 
 #: The last version before evidence was kept in the status.
 BEFORE = "95dce64"
@@ -37,12 +37,12 @@ def main() -> int:
     names = [f"llama-{number}" for number in range(arguments.models)]
     with (
         ControlPlane() as plane,
-        TritonStandIn() as triton,
+        healthy_triton() as triton,
         tempfile.TemporaryDirectory() as folder,
     ):
         before = _checked_out(arguments.before, Path(folder))
         api = connect(plane)
-        with Kubelet(api, ready(triton.address)) as kubelet:
+        with Kubelet(api, ready(triton)) as kubelet:
             scenario = Scenario(upgrade, bound=0, quick=False, alone=True)
             with Scene(Hall(plane, api, kubelet, triton), scenario) as scene:
                 try:

@@ -20,8 +20,8 @@ from localcluster.controlplane import ControlPlane
 from operatorkit.kubelet import Kubelet, ready
 from operatorkit.plane import connect
 from operatorkit.proxy import Asked, Proxy, Refusal, share_refused
+from operatorkit.triton import healthy_triton
 from operatorkit.waiting import wait_for
-from tritonstandin import TritonStandIn
 
 #: Three failed probes, and the longest fault of the API server in between.
 _BOUND_SECONDS = 90.0
@@ -40,9 +40,9 @@ def main() -> int:
     arguments = parser.parse_args()
     seed = arguments.seed if arguments.seed is not None else random.SystemRandom().randrange(10**6)
     print(f"seed {seed}: SEED={seed} make test-faults-walk walks the same way", flush=True)
-    with ControlPlane() as plane, TritonStandIn() as triton:
+    with ControlPlane() as plane, healthy_triton() as triton:
         api = connect(plane)
-        with Kubelet(api, ready(triton.address)) as kubelet:
+        with Kubelet(api, ready(triton)) as kubelet:
             hall = Hall(plane, api, kubelet, triton)
             with Scene(hall, Scenario(walk, _BOUND_SECONDS, quick=False, alone=False)) as scene:
                 try:

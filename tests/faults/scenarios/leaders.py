@@ -113,6 +113,7 @@ def stopped_clock(scene: Scene) -> None:
     scene.may_end(first)
     scene.serve("llama")
     second = scene.operator(wire=wires[1], POD_NAME="second", lead=False, **SHIPPED_LEASE)
+    wait_for("the standby is ready", lambda: second.get("/readyz")[0] == 200)
     numbers = iter(range(1, 10_000))
 
     def edit() -> bool:
