@@ -187,8 +187,10 @@ class Scene:
 
         wanted = f"{kind} of {name} is {status}/{' or '.join(reasons) or '*'} {says}".strip()
         found = wait_for(wanted, look, limit, note=note)
-        truths = self.chronicle.truths.get(name)
-        delay = time.monotonic() - truths[-1][0] if truths else None
+        truths = self.chronicle.truths.get(name, [(0.0, Truth.SERVES)])
+        since, truth = truths[-1]
+        # What was true all the while is not told late.
+        delay = None if truth is Truth.SERVES else time.monotonic() - since
         self._told(f"{kind}={status}/{found['reason']}", delay)
         return found
 
