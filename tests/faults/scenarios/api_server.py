@@ -113,6 +113,22 @@ def conflicts(scene: Scene) -> None:
     _refused(scene, fault, 15)
 
 
+@scenario(bound=60)
+def one_child_cannot_be_written(scene: Scene) -> None:
+    """Writes of Deployments are answered 500 for longer than a probe's period; the old pods serve on."""
+    wire = scene.wire()
+    scene.operator(wire=wire)
+    scene.serve("llama")
+    scene.serves("llama")
+    wire.fault = lambda asked: (
+        Refusal(500) if asked.method != "GET" and "/deployments" in asked.path else None
+    )
+    scene.models.edit("llama", engineArgs={"max_model_len": 128})
+    scene.reported("llama", "Ready", "Unknown", "ReconcileFailed")
+    wire.fault = None
+    scene.reported("llama", "Ready", "True", "Serving")
+
+
 @scenario(bound=40)
 def cut_off(scene: Scene) -> None:
     """Nothing passes for 20 s, either way, and no connection is closed."""

@@ -135,7 +135,7 @@ def a_quota_refuses_the_surge_pod_only(scene: Scene) -> None:
     scene.serve("llama", engineArgs={"max_model_len": 64})
     scene.models.edit("llama", engineArgs={"max_model_len": 128})
     scene.serves("llama")
-    scene.reported("llama", "Reconciling", "True", says="quota")
+    scene.reported("llama", "Ready", "Unknown", says="quota")
 
 
 @scenario(bound=30)

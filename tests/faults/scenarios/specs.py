@@ -58,7 +58,7 @@ def a_serving_model_is_not_drained_for_a_roll(scene: Scene) -> None:
     scene.serve("llama", gpus={"count": 1}, scheduling=node.scheduling, engineArgs={"max_model_len": 64})
     scene.serves("llama")
     scene.models.edit("llama", engineArgs={"max_model_len": 128})
-    scene.reported("llama", "Ready", "Unknown", "WaitingForGPU", says="Recreate")
+    scene.reported("llama", "Ready", "Unknown", "WaitingForGPU", "WaitingForOldPods", says="Recreate")
     stays(
         "it serves on",
         lambda: scene.models.condition("llama", "Available").get("status", "True") == "True",
