@@ -156,9 +156,14 @@ def _false(
     """Walk over both histories; statements that are false one after the other count as one."""
     changes = sorted({*(written.at for written in statuses), *(since for since, _ in truths), now})
     said, truth, since = "", Truth.OPEN, 0.0
+    told = known = -1
     for at in changes:
-        standing = next((written for written in reversed(statuses) if written.at <= at), None)
-        there = _truth_at(truths, at)
+        while told + 1 < len(statuses) and statuses[told + 1].at <= at:
+            told += 1
+        while known + 1 < len(truths) and truths[known + 1][0] <= at:
+            known += 1
+        standing = statuses[told] if told >= 0 else None
+        there = truths[known][1] if known >= 0 else Truth.OPEN
         untrue = _untrue(standing, there) if standing else ""
         if said and (not untrue or at == now or there is not truth):
             yield Falsehood(name, said, truth, at - since)
