@@ -136,7 +136,7 @@ class Bench:
                 wait_for("it is gone", lambda name=name: self.api.get("vllmmodels", _NAMESPACE, name) is None)
                 self.models.create(name, probe=_PROBE)
             else:
-                self.models.edit(name, probe={"timeoutSeconds": 16 + number % 40})
+                self.models.edit(name, probe={"timeoutSeconds": 16 + (7 * number + 3) % 40})
             if number % 60 == 59:
                 self._say(f"churn: {self.operator.usage()[1]:.0f} MiB")
         self._wait("serving", lambda models: sum(_serving(model) for model in models))
