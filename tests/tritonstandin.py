@@ -9,8 +9,9 @@ import random
 import socket
 import struct
 import threading
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from concurrent import futures
+from contextlib import contextmanager
 from types import TracebackType
 from typing import Any, Self
 
@@ -31,8 +32,10 @@ class TritonStandIn(service_pb2_grpc.GRPCInferenceServiceServicer):
     mute        answer with a response that lacks the output
     """
 
-    def __init__(self, behaviour: str = "serve") -> None:
+    def __init__(self, behaviour: str = "serve", *, calls: int = 8) -> None:
+        """`calls`: how many it can have open at once."""
         self.behaviour = behaviour
+        self._calls = calls
         self.text = " Paris"
         self.generates = True
         self.info: dict[str, Any] | None = {
@@ -46,6 +49,7 @@ class TritonStandIn(service_pb2_grpc.GRPCInferenceServiceServicer):
         self.inferences = 0
         self.in_flight = 0
         self.most_in_flight = 0
+        self._counting = threading.Lock()
         self.address = ""
         self._server: grpc.Server | None = None
         self._closing = threading.Event()
@@ -63,7 +67,7 @@ class TritonStandIn(service_pb2_grpc.GRPCInferenceServiceServicer):
     def start(self) -> None:
         """Listen; the address stays the same over stop and start."""
         self._closing.clear()
-        self._server = grpc.server(futures.ThreadPoolExecutor(8))
+        self._server = grpc.server(futures.ThreadPoolExecutor(self._calls))
         service_pb2_grpc.add_GRPCInferenceServiceServicer_to_server(self, self._server)
         self._server.add_insecure_port(f"{self.address}:{PORT}")
         self._server.start()
@@ -82,20 +86,38 @@ class TritonStandIn(service_pb2_grpc.GRPCInferenceServiceServicer):
             if "backend_info_request" in names:
                 yield from self._answer_info(request)
                 continue
+            with self._in_flight():
+                if not (yield from self._answer(request, names, context)):
+                    return
+
+    def _answer(
+        self, request: Any, names: set[str], context: grpc.ServicerContext
+    ) -> Generator[Any, None, bool]:
+        """Answer an inference; False when the call is over without an answer."""
+        if self.behaviour == "hang":
+            while context.is_active() and not self._closing.wait(0.02):
+                pass
+            return False
+        if self.behaviour == "error":
+            yield _error("Error generating stream: the engine is on fire")
+        elif self.behaviour == "mute":
+            yield _response(request, "something_else", "x")
+        elif self.behaviour != "empty":
+            yield self._infer(request, names)
+        return True
+
+    @contextmanager
+    def _in_flight(self) -> Iterator[None]:
+        """Count an inference."""
+        with self._counting:
             self.inferences += 1
-            if self.behaviour == "hang":
-                self.in_flight += 1
-                self.most_in_flight = max(self.most_in_flight, self.in_flight)
-                while context.is_active() and not self._closing.wait(0.1):
-                    pass
+            self.in_flight += 1
+            self.most_in_flight = max(self.most_in_flight, self.in_flight)
+        try:
+            yield
+        finally:
+            with self._counting:
                 self.in_flight -= 1
-                return
-            if self.behaviour == "error":
-                yield _error("Error generating stream: the engine is on fire")
-            elif self.behaviour == "mute":
-                yield _response(request, "something_else", "x")
-            elif self.behaviour != "empty":
-                yield self._infer(request, names)
 
     def _answer_info(self, request: Any) -> Iterator[Any]:
         if self.info is None:

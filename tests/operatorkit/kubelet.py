@@ -106,8 +106,9 @@ class Kubelet:
         self._tainted = tainted
         self._behaviours: dict[tuple[str, str], Status] = {}
         self._done: dict[str, Status] = {}
+        self.holding: set[tuple[str, str]] = set()
+        """Namespace and name of models whose pods do not end when they are told to."""
         self._pods: dict[str, dict[str, Any]] = {}
-        self._kept: set[tuple[str, str]] = set()
         self._lost = threading.Event()
         self._stop = threading.Event()
         self._threads = [
@@ -139,10 +140,6 @@ class Kubelet:
         """A VLLMModel's `scheduling` that brings its pods to this node, and to a tainted one."""
         tolerated = {"key": "node", "operator": "Equal", "value": self._node, "effect": "NoSchedule"}
         return {"nodeSelector": {"kubernetes.io/hostname": self._node}, "tolerations": [tolerated]}
-
-    def keep_terminating(self, namespace: str, model: str, keep: bool = True) -> None:
-        """The model's pods that are deleted end never, as with a volume that cannot be unmounted."""
-        (self._kept.add if keep else self._kept.discard)((namespace, model))
 
     def lose(self) -> None:
         """The machine is gone: no heart beat, no pod's status."""
@@ -196,9 +193,8 @@ class Kubelet:
         namespace, name, uid = metadata["namespace"], metadata["name"], metadata["uid"]
         model = (metadata.get("labels") or {}).get(MODEL_LABEL, "")
         if metadata.get("deletionTimestamp"):
-            if (namespace, model) in self._kept:
-                return
-            self._api.delete("pods", namespace, name, gracePeriodSeconds=0, preconditions={"uid": uid})
+            if (namespace, model) not in self.holding:
+                self._api.delete("pods", namespace, name, gracePeriodSeconds=0, preconditions={"uid": uid})
             return
         wanted = self._behaviours.get((namespace, model), self._default)
         if self._done.get(uid) is not wanted:

@@ -60,14 +60,14 @@ def a_pod_is_stuck_terminating(scene: Scene) -> None:
     scene.operator()
     scene.serve("llama", rollout={"type": "Recreate"}, engineArgs={"max_model_len": 64})
     (pod,) = scene.models.pods("llama")
-    scene.kubelet.keep_terminating(scene.namespace, "llama")
+    scene.kubelet.holding.add((scene.namespace, "llama"))
     scene.down("llama", because="its pod is Terminating for ever")
     scene.models.edit("llama", engineArgs={"max_model_len": 128})
     try:
         wait_for("its end was asked for", lambda: "deletionTimestamp" in str(scene.models.pods("llama")))
         scene.reported("llama", "Ready", "Unknown", says=pod["metadata"]["name"])
     finally:
-        scene.kubelet.keep_terminating(scene.namespace, "llama", keep=False)
+        scene.kubelet.holding.discard((scene.namespace, "llama"))
     scene.open("llama", because="its pod has ended")
     scene.reported("llama", "Ready", "True", "Serving", within=60)
 
