@@ -233,7 +233,11 @@ def _killed_at_each_write(scene: Scene, act: Callable[[str], None], *, serving: 
 @scenario(bound=60)
 def killed_at_each_write_of_a_creation(scene: Scene) -> None:
     """SIGKILL before and after each write while a model is made."""
-    _killed_at_each_write(scene, lambda name: scene.models.create(name) and None, serving=False)
+
+    def create(name: str) -> None:
+        scene.models.create(name)
+
+    _killed_at_each_write(scene, create, serving=False)
 
 
 @scenario(bound=60)

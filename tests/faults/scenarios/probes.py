@@ -90,7 +90,7 @@ def the_engine_hangs_and_says_so(scene: Scene) -> None:
     scene.reported("llama", "Ready", "False", "EngineHung")
 
     def turned_away(pod: dict[str, object]) -> dict[str, object]:
-        status = ready(triton.address)(pod)  # type: ignore[arg-type]
+        status = ready(triton.address)(pod)
         for condition in status["conditions"]:
             if condition["type"] in ("Ready", "ContainersReady"):
                 condition["status"] = "False"
@@ -116,7 +116,7 @@ def a_slow_pod_is_not_a_hung_one(scene: Scene) -> None:
     def status(pod: dict[str, object]) -> dict[str, object]:
         metadata = pod["metadata"]
         known = isinstance(metadata, dict) and metadata["uid"] in first
-        return (scene.healthy if known else loading())(pod)  # type: ignore[arg-type]
+        return (scene.healthy if known else loading())(pod)
 
     scene.kubelet.behave(scene.namespace, "llama", status)
     scene.models.edit("llama", replicas=2)

@@ -18,7 +18,7 @@ def a_wrong_first_spec_on_one_gpu(scene: Scene) -> None:
     crash = crashing(json.dumps(_TOO_LONG))
 
     def status(pod: dict[str, object]) -> dict[str, object]:
-        return (crash if wrong & _hashes(pod) else scene.healthy)(pod)  # type: ignore[arg-type]
+        return (crash if wrong & _hashes(pod) else scene.healthy)(pod)
 
     def _hashes(pod: dict[str, object]) -> set[str]:
         metadata = pod["metadata"]
