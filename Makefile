@@ -11,6 +11,8 @@ PY := .venv/bin/python
 export PYTHONPATH := operator:hack/localcluster:runtime:hack
 # The backend that `make test-matrix` is run against besides the one in the image.
 OLDER_VLLM ?= 0.26.0
+# Sizes for `make bench-operator`.
+MODELS ?= 500
 
 ##@ Try it
 .PHONY: demo demo-down
@@ -27,8 +29,9 @@ test-unit: venv ## Pure tests, no cluster, seconds
 test-chart: programs ## Helm chart: lint, schema, rendered objects
 	$(PY) -m pytest tests/chart
 # Two at a time, each with a control plane of its own: most of these tests wait.
-test-integration: programs ## Operator against a real control plane, no node
+test-integration: programs ## Operator against a real control plane, no node; the quick faults
 	$(PY) -m pytest tests/integration --numprocesses 2 --dist loadfile
+	$(FAULTS) --quick
 test-backend: images ## Backend on real tritonserver and vLLM (CPU), in the triton-cpu image
 	$(PY) -m pytest tests/backend
 test-e2e: programs images ## Everything on a full local cluster (root)
@@ -36,10 +39,20 @@ test-e2e: programs images ## Everything on a full local cluster (root)
 test-matrix: images ## Backend tests on an older vLLM (OLDER_VLLM=0.26.0)
 	OLDER_VLLM=$(OLDER_VLLM) UV=$(UV) $(PY) -m pytest tests/matrix
 
+##@ Test what fails (not a part of `make test`)
+.PHONY: test-faults test-faults-walk test-upgrade
+FAULTS := PYTHONPATH=$(PYTHONPATH):tests $(PY) -m faults
+test-faults: programs ## Every fault, what is true, said and when (docs/faults.md); FAULT=words for some of them
+	$(FAULTS) --write $(FAULT)
+test-faults-walk: programs ## A random walk of faults and edits (SEED=1 MINUTES=30)
+	$(FAULTS).walk $(if $(SEED),--seed $(SEED)) $(if $(MINUTES),--minutes $(MINUTES))
+test-upgrade: programs ## From the version before to this one and back, under 200 serving models
+	$(FAULTS).upgrade
+
 ##@ Measure
 .PHONY: bench-operator bench-backend
-bench-operator: venv ## 500 VLLMModels on the control-plane profile
-	$(PY) bench/operator_scale.py
+bench-operator: programs ## VLLMModels by the thousand on the control-plane profile (MODELS="500 2000 5000")
+	$(PY) bench/operator_scale.py --models $(MODELS)
 bench-backend: venv ## Tokens per second beside vLLM's bare engine (CPU)
 	$(PY) bench/backend_speed.py
 

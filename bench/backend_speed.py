@@ -23,9 +23,8 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT / folder) for folder in ("tests", "hack/localcluster", "runtime")]
 
-from backend_load import Load, run  # noqa: E402
-
 from backend.serving import ENGINE, ENVIRONMENT, Installation, Model, Server, installation  # noqa: E402
+from backend_load import Load, run  # noqa: E402
 
 LEVELS: dict[str, dict[str, Any]] = {
     "streamed, 64 in flight": {"in_flight": 64, "tokens": 128, "requests": 256, "stream": True},

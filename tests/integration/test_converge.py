@@ -203,7 +203,9 @@ def test_the_operator_reports_its_health_and_its_work(
     assert operator.get("/healthz")[0] == 200
     assert operator.get("/readyz")[0] == 200
     text = operator.get("/metrics")[1]
-    condition = f'vllm_operator_model_condition{{name="{name}",namespace="{models.namespace}"'
+    condition = (
+        f'vllm_operator_model_condition{{name="{name}",namespace="{models.namespace}",reason="Serving"'
+    )
     for sample in (
         "vllm_operator_leader 1.0",
         'vllm_operator_reconcile_total{result="done"}',

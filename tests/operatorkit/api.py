@@ -4,7 +4,7 @@ import http.client
 import json
 import ssl
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 from urllib.parse import urlencode, urlsplit
 
@@ -59,6 +59,11 @@ class Api:
                 return None
             raise
 
+    def snapshot(self, plural: str, namespace: str = "", **query: str) -> tuple[list[dict[str, Any]], str]:
+        """All objects of a kind, and the resourceVersion to watch from."""
+        answer = self.call("GET", path(plural, namespace), query=query)
+        return answer["items"], answer["metadata"]["resourceVersion"]
+
     def list(self, plural: str, namespace: str = "", **query: str) -> list[dict[str, Any]]:
         """All objects of a kind."""
         items: list[dict[str, Any]] = self.call("GET", path(plural, namespace), query=query)["items"]
@@ -89,6 +94,22 @@ class Api:
         where = path(plural, metadata.get("namespace", ""), metadata["name"])
         query = {"fieldManager": "test", "force": "true"}
         return self.call("PATCH", where, obj, query=query, content_type="application/apply-patch+yaml")
+
+    def watch(self, plural: str, namespace: str, version: str, **narrowed: str) -> Iterator[dict[str, Any]]:
+        """Events after a resourceVersion, bookmarks among them, until the server ends the stream."""
+        query = {"watch": "true", "resourceVersion": version, "allowWatchBookmarks": "true"}
+        query |= {"timeoutSeconds": "60", **narrowed}
+        target = f"{path(plural, namespace)}?{urlencode(query)}"
+        connection = self._connect(timeout=75)
+        try:
+            connection.request("GET", target, headers={"Authorization": f"Bearer {self._token}"})
+            response = connection.getresponse()
+            if response.status != 200:
+                raise Refused(f"GET {target}", response.status, response.read().decode())
+            while line := response.readline():
+                yield json.loads(line)
+        finally:
+            connection.close()
 
     def call(
         self,
@@ -122,11 +143,14 @@ class Api:
     def _connection(self) -> http.client.HTTPSConnection:
         connection: http.client.HTTPSConnection | None = getattr(self._local, "connection", None)
         if connection is None:
-            connection = http.client.HTTPSConnection(
-                self._address.hostname or "", self._address.port, context=self._trust, timeout=20
-            )
-            self._local.connection = connection
+            connection = self._local.connection = self._connect(timeout=20)
         return connection
+
+    def _connect(self, timeout: float) -> http.client.HTTPSConnection:
+        address = self._address
+        return http.client.HTTPSConnection(
+            address.hostname or "", address.port, context=self._trust, timeout=timeout
+        )
 
 
 def _text(body: Any) -> str:

@@ -1,5 +1,7 @@
 """A control plane made ready for VLLMModels."""
 
+from pathlib import Path
+
 import yaml
 
 from localcluster.controlplane import ControlPlane
@@ -12,8 +14,7 @@ def connect(plane: ControlPlane) -> Api:
     """An administrator's client of a control plane, with the committed CRD installed."""
     administrator = plane.files.administrator()
     client = Api(plane.url, administrator.token, str(plane.files.authority))
-    for file in sorted((REPOSITORY / "crds").glob("*.yaml")):
-        client.apply("customresourcedefinitions", yaml.safe_load(file.read_text()))
+    define(client, REPOSITORY / "crds")
 
     def served() -> bool:
         try:
@@ -23,3 +24,9 @@ def connect(plane: ControlPlane) -> Api:
 
     wait_for("VLLMModels are served", served)
     return client
+
+
+def define(api: Api, folder: Path) -> None:
+    """Apply the definitions in a folder."""
+    for file in sorted(folder.glob("*.yaml")):
+        api.apply("customresourcedefinitions", yaml.safe_load(file.read_text()))

@@ -9,10 +9,11 @@ import sys
 import tempfile
 import urllib.error
 import urllib.request
+import weakref
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 from operatorkit.waiting import wait_for
 
@@ -21,19 +22,28 @@ _END_SECONDS = 20.0
 
 
 class OperatorProcess:
-    """`python -m vllm_operator.cli run` under a kubeconfig, with settings as VLLM_OPERATOR_* variables."""
+    """`python -m vllm_operator.cli run` under a kubeconfig, with settings as VLLM_OPERATOR_* variables.
 
-    def __init__(self, kubeconfig: Path, settings: Mapping[str, str]) -> None:
+    `source` is the folder of the code, for another version of it.
+    """
+
+    #: All that there are, for who must end them without their `with`.
+    known: ClassVar[weakref.WeakSet[Any]] = weakref.WeakSet()
+
+    def __init__(
+        self, kubeconfig: Path, settings: Mapping[str, str], source: Path = REPOSITORY / "operator"
+    ) -> None:
         self._environment = {
             **{name: value for name, value in os.environ.items() if not name.startswith("VLLM_OPERATOR_")},
             "KUBECONFIG": str(kubeconfig),
-            "PYTHONPATH": str(REPOSITORY / "operator"),
+            "PYTHONPATH": str(source),
             "VLLM_OPERATOR_HTTP_PORT": "0",
             **{f"VLLM_OPERATOR_{name}": value for name, value in settings.items()},
         }
         self._log = tempfile.NamedTemporaryFile(prefix="vllm-operator-", suffix=".log")  # noqa: SIM115
         self._process: subprocess.Popen[bytes] | None = None
         self._started_at = 0
+        OperatorProcess.known.add(self)
 
     def __enter__(self) -> Self:
         self.start()

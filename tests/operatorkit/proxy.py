@@ -15,6 +15,17 @@ import aiohttp
 from aiohttp import web
 
 _HOP_HEADERS = {"connection", "transfer-encoding", "content-length", "host", "keep-alive", "content-encoding"}
+_REASONS = {
+    400: "BadRequest",
+    401: "Unauthorized",
+    403: "Forbidden",
+    404: "NotFound",
+    409: "Conflict",
+    410: "Expired",
+    429: "TooManyRequests",
+    503: "ServiceUnavailable",
+    504: "Timeout",
+}
 _READS = {"GET", "HEAD", "OPTIONS"}
 
 
@@ -67,7 +78,9 @@ class Refusal:
     def response(self) -> web.Response:
         """A Status object, as the API server sends it."""
         headers = {"Retry-After": self.retry_after} if self.retry_after else {}
-        body = {"kind": "Status", "apiVersion": "v1", "status": "Failure", "code": self.status}
+        reason = _REASONS.get(self.status, "InternalError")
+        body = {"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure"}
+        body |= {"reason": reason, "message": f"the test's proxy says {reason}", "code": self.status}
         if self.in_stream:
             return web.json_response({"type": "ERROR", "object": body})
         return web.json_response(body, status=self.status, headers=headers)
@@ -92,7 +105,8 @@ class Proxy:
 
     `hook` is called before each write is forwarded and again when its answer is there, before the operator
     gets it; it runs in the proxy's thread. `fault` may answer any request itself (a refusal of status 0 only
-    takes its seconds, then the request passes). `cut` lets nothing through either way, and closes nothing.
+    takes its seconds, then the request passes). `mute_watch` keeps what the watches of a path tell to itself.
+    `cut` lets nothing through either way, and closes nothing.
     """
 
     def __init__(self, kubeconfig: Path, directory: Path) -> None:
@@ -105,9 +119,11 @@ class Proxy:
         self.hook: Hook | None = None
         self.fault: Fault | None = None
         self.refuse_watch: Callable[[str], bool] = lambda _: False
+        self.mute_watch: Callable[[str], bool] = lambda _: False
         self._loop = asyncio.new_event_loop()
         self._whole: asyncio.Event | None = None
         self._watches: set[asyncio.Task[Any]] = set()
+        self._requests: set[asyncio.Task[Any]] = set()
         self._ready = threading.Event()
         self._thread = threading.Thread(target=self._run, name="proxy", daemon=True)
 
@@ -136,6 +152,10 @@ class Proxy:
         """End the watch connections that are open now."""
         self._loop.call_soon_threadsafe(lambda: [task.cancel() for task in self._watches])
 
+    def break_connections(self) -> None:
+        """End every request that is under way, as an API server does that is killed."""
+        self._loop.call_soon_threadsafe(lambda: [task.cancel() for task in self._requests])
+
     def _run(self) -> None:
         asyncio.set_event_loop(self._loop)
         self._loop.run_until_complete(self._start())
@@ -148,7 +168,7 @@ class Proxy:
         self._whole.set()
         connector = aiohttp.TCPConnector(ssl=self._trust, limit=0)
         self._session = aiohttp.ClientSession(connector=connector, auto_decompress=False, trust_env=False)
-        self._runner = web.ServerRunner(web.Server(self._forward, access_log=None), shutdown_timeout=0)
+        self._runner = web.ServerRunner(web.Server(self._serve, access_log=None), shutdown_timeout=0)
         await self._runner.setup()
         site = web.TCPSite(self._runner, "127.0.0.1", 0)
         await site.start()
@@ -162,6 +182,20 @@ class Proxy:
             task.cancel()
         await self._runner.cleanup()
         await self._session.close()
+
+    async def _serve(self, request: web.BaseRequest) -> web.StreamResponse:
+        task = asyncio.current_task()
+        assert task is not None
+        self._requests.add(task)
+        try:
+            return await self._forward(request)
+        except (aiohttp.ClientError, OSError):
+            # Either side is gone: so is the other's connection, as on a wire.
+            if request.transport is not None:
+                request.transport.abort()
+            raise asyncio.CancelledError from None
+        finally:
+            self._requests.discard(task)
 
     async def _forward(self, request: web.BaseRequest) -> web.StreamResponse:
         body = await request.read()
@@ -207,7 +241,8 @@ class Proxy:
             await response.prepare(request)
             async for chunk in answer.content.iter_any():
                 await self._pass()
-                await response.write(chunk)
+                if not self.mute_watch(request.path):
+                    await response.write(chunk)
             await response.write_eof()
         finally:
             self._watches.discard(task)

@@ -25,11 +25,19 @@ RUNTIME_IMAGE = "registry.example/triton-vllm:26.07"
 class Release:
     """One `helm template` of charts/vllm-operator; only its rights are applied, the process is the test's."""
 
-    def __init__(self, plane: ControlPlane, api: Api, *, namespace: str, watch: tuple[str, ...] = ()) -> None:
+    def __init__(
+        self,
+        plane: ControlPlane,
+        api: Api,
+        *,
+        namespace: str,
+        watch: tuple[str, ...] = (),
+        chart: Path = REPOSITORY / "charts/vllm-operator",
+    ) -> None:
         self.namespace = namespace
         self.watch = watch
         self._plane = plane
-        objects = _render(namespace, watch)
+        objects = _render(namespace, watch, chart)
         for obj in objects:
             if plural := _RIGHTS.get(obj["kind"]):
                 api.apply(plural, obj)
@@ -59,8 +67,7 @@ class Release:
         return {**self._settings, **versions, **patience, **pod, **overrides}
 
 
-def _render(namespace: str, watch: tuple[str, ...]) -> list[dict[str, Any]]:
-    chart = REPOSITORY / "charts/vllm-operator"
+def _render(namespace: str, watch: tuple[str, ...], chart: Path) -> list[dict[str, Any]]:
     words = [str(helm_binary(Cache.default())), "template", f"operator-{namespace}", str(chart)]
     words += ["--namespace", namespace, "--values", str(chart / "ci/test-values.yaml")]
     if watch:

@@ -69,13 +69,13 @@ class AuditEvent:
 
 @dataclass(frozen=True)
 class AuditLog:
-    """The log file of one API server."""
+    """The log of one API server: a file, and those that it became at each 100 MB, none of them removed."""
 
     path: Path
 
     def position(self) -> int:
         """A mark to pass as `since` later: only what is logged after it counts."""
-        return self.path.stat().st_size if self.path.exists() else 0
+        return sum(size for _, size in self._files())
 
     def events(
         self,
@@ -86,15 +86,24 @@ class AuditLog:
         since: int = 0,
     ) -> list[AuditEvent]:
         """The answered requests, in the order of their completion."""
-        found = []
+        return list(self.stream(user=user, verbs=verbs, resource=resource, since=since))
+
+    def stream(
+        self,
+        *,
+        user: str | Callable[[str], bool] | None = None,
+        verbs: frozenset[str] | set[str] | None = None,
+        resource: str | None = None,
+        since: int = 0,
+    ) -> Iterator[AuditEvent]:
+        """The same one by one: the log of thousands of objects is too big to be held."""
         for event in self._read(since):
             if verbs is not None and event.verb not in verbs:
                 continue
             if resource is not None and event.resource != resource:
                 continue
             if user is None or (user(event.user) if callable(user) else event.user == user):
-                found.append(event)
-        return found
+                yield event
 
     def writes(
         self, *, user: str | Callable[[str], bool] | None = None, resource: str | None = None, since: int = 0
@@ -103,13 +112,22 @@ class AuditLog:
         return [event for event in self.events(user=user, resource=resource, since=since) if event.is_write]
 
     def _read(self, since: int) -> Iterator[AuditEvent]:
-        if not self.path.exists():
-            return
-        with self.path.open("rb") as file:
-            file.seek(since)
-            for line in file:
-                if line.endswith(b"\n"):
-                    yield _parse(json.loads(line))
+        for file_path, size in self._files():
+            if since >= size:
+                since -= size
+                continue
+            with file_path.open("rb") as file:
+                file.seek(since)
+                since = 0
+                for line in file:
+                    if line.endswith(b"\n"):
+                        yield _parse(json.loads(line))
+
+    def _files(self) -> list[tuple[Path, int]]:
+        """Oldest first, with their sizes: a rotated one has the time of its end in its name."""
+        rotated = sorted(self.path.parent.glob(f"{self.path.stem}-*{self.path.suffix}"))
+        files = [*rotated, self.path] if self.path.exists() else rotated
+        return [(file, file.stat().st_size) for file in files]
 
 
 def service_account(namespace: str, name: str) -> str:

@@ -134,7 +134,7 @@ class Applier:
                 return None
             raise
 
-    async def _create(self, desired: Object, owner: Object) -> Object | None:
+    async def _create(self, desired: Object, owner: Object) -> Object:
         """POST, which fails on whatever has the name, however short ago it came.
 
         What is ours there, though no watch tells of it (its label was taken away), is brought as if seen.

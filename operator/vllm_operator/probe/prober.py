@@ -117,10 +117,6 @@ class Prober:
         dues = itertools.chain(heads, (entry[0] for entry in self._due[:1]))
         return self._progress.owed_since(_now(), under_way=ends, waiting=dues)
 
-    def effective_period_seconds(self, key: Key) -> float:
-        """How far apart the probes of one of the model's pods are; 0 when it has none."""
-        return max((probed.target.period_seconds for probed in self._pods.get(key, {}).values()), default=0.0)
-
     async def close(self) -> None:
         """End all probes."""
         self._closed = True

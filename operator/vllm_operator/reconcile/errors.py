@@ -18,13 +18,20 @@ class TerminalError(ReconcileError):
 class TransientError(ReconcileError):
     """Time or somebody else may cure it: try again, later each time.
 
-    Throttling is no failure of the model: it comes again after `throttled_seconds`, however often, where
-    that is given.
+    What the API server does is no failure of the model. Where `throttled_seconds` is given it comes again
+    after these, however often; where the server was `unanswering`, soon after it is back.
     """
 
-    def __init__(self, message: str, *problems: Problem, throttled_seconds: float | None = None) -> None:
+    def __init__(
+        self,
+        message: str,
+        *problems: Problem,
+        throttled_seconds: float | None = None,
+        unanswering: bool = False,
+    ) -> None:
         super().__init__(message, *problems)
         self.throttled_seconds = throttled_seconds
+        self.unanswering = unanswering
 
 
 class Bug(ReconcileError):

@@ -290,8 +290,7 @@ class Reconciler:
         now = self.clock()
         identity = inputs.identity
         status = compute(inputs, now)
-        conditions = {condition["type"]: condition["status"] for condition in status["conditions"]}
-        metrics.set_conditions(identity.namespace, identity.name, conditions)
+        metrics.set_conditions(identity.namespace, identity.name, status["conditions"])
         desired = {
             "apiVersion": API_VERSION,
             "kind": KIND,

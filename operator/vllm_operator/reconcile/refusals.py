@@ -16,7 +16,8 @@ _IMMUTABLE: Final = re.compile(r"immutable|may not (be )?change", re.I)
 
 def transient(error: ApiError) -> TransientError:
     """Time may cure it."""
-    return TransientError(str(error), throttled_seconds=error.throttled_seconds)
+    seconds = error.throttled_seconds
+    return TransientError(str(error), throttled_seconds=seconds, unanswering=error.status == 0)
 
 
 def name_conflict(error: NameTaken) -> Problem:

@@ -44,7 +44,7 @@ async def work(
         try:
             outcome = await reconcile(key)
         except TransientError as error:
-            delay = queue.retry(key, throttled=error.throttled_seconds)
+            delay = queue.retry(key, throttled=error.throttled_seconds, outage=error.unanswering)
             log.warning("retry", problem=str(error), next_in_seconds=round(delay, 1))
         except Bug as error:
             result = "bug"

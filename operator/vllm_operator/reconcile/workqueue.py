@@ -13,6 +13,7 @@ K = TypeVar("K", bound=Hashable)
 _BACKOFF_FIRST = 0.5
 _BACKOFF_LAST = 300.0
 _THROTTLED = 2.0
+_OUTAGE = 10.0
 
 
 class WorkQueue(Generic[K]):
@@ -74,15 +75,16 @@ class WorkQueue(Generic[K]):
         self._failures.pop(key, None)
         self._finish(key, again_after)
 
-    def retry(self, key: K, *, throttled: float | None = None) -> float:
+    def retry(self, key: K, *, throttled: float | None = None, outage: bool = False) -> float:
         """The key was worked on in vain; returns the seconds after which it comes back.
 
-        Later after each failure; but `throttled` by the API server, which is no failure of the key, after the
-        seconds that it asked for, each time.
+        Later after each failure. What the API server does is none of the key's: `throttled`, it comes back
+        after the seconds that the server asked for, each time; after an `outage` it has not slept for long.
         """
         if throttled is None:
             failures = self._failures[key] = self._failures.get(key, 0) + 1
-            delay = min(_BACKOFF_FIRST * 2.0 ** min(failures - 1, 20), _BACKOFF_LAST)
+            longest = _OUTAGE if outage else _BACKOFF_LAST
+            delay = min(_BACKOFF_FIRST * 2.0 ** min(failures - 1, 20), longest)
             delay = max(delay * random.uniform(0.8, 1.0), _BACKOFF_FIRST)  # noqa: S311 - spreads load
         else:
             delay = max(throttled, _THROTTLED) * random.uniform(1.0, 1.5)  # noqa: S311 - spreads load

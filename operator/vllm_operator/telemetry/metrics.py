@@ -1,6 +1,6 @@
 """The operator's Prometheus metrics. Names follow controller-runtime's, so existing dashboards fit."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.gc_collector import GCCollector
@@ -82,8 +82,8 @@ PROBES_STALE = Gauge(
 )
 MODEL_CONDITION = Gauge(
     f"{_PREFIX}_model_condition",
-    "1 for each condition of a VLLMModel, under the status that it has.",
-    ["namespace", "name", "type", "status"],
+    "1 for each condition of a VLLMModel, under the status and the reason that it has.",
+    ["namespace", "name", "type", "status", "reason"],
     registry=REGISTRY,
 )
 
@@ -108,22 +108,23 @@ WATCH_LATENESS = Histogram(
 )
 
 _with_probe_times: set[str] = set()
-_published: dict[tuple[str, str], dict[str, str]] = {}
+_published: dict[tuple[str, str], frozenset[tuple[str, str, str]]] = {}
 
 
-def set_conditions(namespace: str, name: str, conditions: Mapping[str, str]) -> None:
-    """Publish a model's conditions (type to status); one that is gone from the status goes here too."""
-    before = _published.get((namespace, name), {})
-    for gone in before.items() - conditions.items():
+def set_conditions(namespace: str, name: str, conditions: Iterable[Mapping[str, str]]) -> None:
+    """Publish a model's `status.conditions`, one series each; what is gone from the status goes here too."""
+    now = frozenset((found["type"], found["status"], found["reason"]) for found in conditions)
+    before = _published.get((namespace, name), frozenset())
+    for gone in before - now:
         MODEL_CONDITION.remove(namespace, name, *gone)
-    for new in conditions.items() - before.items():
+    for new in now - before:
         MODEL_CONDITION.labels(namespace, name, *new).set(1)
-    _published[namespace, name] = dict(conditions)
+    _published[namespace, name] = now
 
 
 def forget_model(namespace: str, name: str) -> None:
     """Drop a deleted model's series."""
-    for condition in _published.pop((namespace, name), {}).items():
+    for condition in _published.pop((namespace, name), frozenset()):
         MODEL_CONDITION.remove(namespace, name, *condition)
 
 

@@ -64,3 +64,20 @@ def test_a_line_that_is_still_being_written_is_left_for_later(tmp_path: Path) ->
 def test_an_event_knows_how_long_it_took(tmp_path: Path) -> None:
     (event,) = log(tmp_path, entry("get", "pods", "x")).events()
     assert (event.completed - event.received).total_seconds() == 0.5
+
+
+def test_a_rotated_log_is_read_whole_and_positions_outlive_the_rotation(tmp_path: Path) -> None:
+    """The API server's log is renamed at 100 MB and begun anew."""
+    audit = log(tmp_path, entry("create", "configmaps", "a"))
+    mark = audit.position()
+    with audit.path.open("a") as file:
+        file.write(entry("create", "configmaps", "b"))
+    audit.path.rename(tmp_path / "audit-2026-01-01T00-00-00.000.jsonl")
+    audit.path.write_text(entry("create", "configmaps", "c"))
+    assert [event.name for event in audit.events(since=mark)] == ["b", "c"]
+    later = audit.position()
+    audit.path.rename(tmp_path / "audit-2026-01-01T00-01-00.000.jsonl")
+    assert audit.position() == later
+    audit.path.write_text(entry("create", "configmaps", "d"))
+    assert [event.name for event in audit.stream(since=later)] == ["d"]
+    assert [event.name for event in audit.events()] == ["a", "b", "c", "d"]

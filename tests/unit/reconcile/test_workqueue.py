@@ -110,6 +110,19 @@ async def test_throttling_keeps_the_servers_pace_and_never_backs_off() -> None:
     assert queue.retry("a") == pytest.approx(0.5), "a failure of its own is the first one"
 
 
+async def test_after_a_long_outage_nothing_sleeps_on() -> None:
+    clock = Clock()
+    queue: WorkQueue[str] = WorkQueue(clock=clock)
+    queue.add("a")
+    delays = []
+    for _ in range(20):
+        await _take(queue)
+        delays.append(queue.retry("a", outage=True))
+        clock.now += delays[-1]
+    assert delays[0] == pytest.approx(0.5), "a connection that broke is tried again at once"
+    assert max(delays) <= 10
+
+
 async def test_first_come_first_served_under_load() -> None:
     clock = Clock()
     queue: WorkQueue[str] = WorkQueue(clock=clock)
