@@ -12,16 +12,16 @@ from vllm_operator.kube.resources import Resource
 OWNER = {"kind": "VLLMModel", "metadata": {"name": "llama", "namespace": "ns", "uid": "model"}}
 DESIRED = {
     "apiVersion": "v1",
-    "kind": "ConfigMap",
-    "metadata": {"name": "llama-abc", "namespace": "ns", "labels": {"triton-vllm.dev/model": "llama"}},
-    "data": {"a": "1"},
+    "kind": "Service",
+    "metadata": {"name": "llama", "namespace": "ns", "labels": {"triton-vllm.dev/model": "llama"}},
+    "spec": {"type": "ClusterIP"},
 }
 
 
 def live(owner: str, **labels: str) -> dict[str, Any]:
-    fields = {"f:metadata": {"f:labels": {"f:triton-vllm.dev/model": {}}}, "f:data": {"f:a": {}}}
+    fields = {"f:metadata": {"f:labels": {"f:triton-vllm.dev/model": {}}}, "f:spec": {"f:type": {}}}
     metadata = {
-        "name": "llama-abc",
+        "name": "llama",
         "namespace": "ns",
         "uid": "child",
         "resourceVersion": "5",
