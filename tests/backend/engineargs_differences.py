@@ -18,6 +18,7 @@ REASONS = {
     "only for multimodal models": "vLLM looks at these arguments only when the model takes images or sound",
     "the operator's own rule": "a format that can run code is never loaded here",
     "a choice that is silently ignored": "vLLM takes an unknown `model_impl` for 'auto'",
+    "when the tokenizer is loaded": "a configuration is made, but no tokenizer has that name",
     "only with CUDA graphs": "vLLM compares the two only where it captures graphs, not on a CPU",
 }
 
@@ -31,6 +32,8 @@ def why_only_we_refuse(arguments: dict[str, Any], known: schema.Schema) -> str |
     (name,) = arguments
     if name == "load_format":
         return "the operator's own rule"
+    if name == "tokenizer_mode":
+        return "when the tokenizer is loaded"
     if name == "model_impl":
         return "a choice that is silently ignored"
     if name in LORA:
