@@ -7,8 +7,16 @@ from typing import Any, Literal
 
 import structlog
 
-#: Chatty by design; each line of theirs is an event that our handlers count already.
-_QUIET = {"kopf.objects": logging.WARNING, "aiohttp.access": logging.WARNING, "kubernetes": logging.INFO}
+#: Chatty by design: events that our handlers count already, and tracebacks where a part of kopf ends, of which
+#: watch/unit.py says the reason in a line.
+_QUIET = {
+    "kopf.objects": logging.WARNING,
+    "kopf.activities": logging.WARNING,
+    "kopf._core.engines.activities": logging.WARNING,
+    "kopf._core.reactor": logging.CRITICAL,
+    "aiohttp.access": logging.WARNING,
+    "kubernetes": logging.INFO,
+}
 
 
 def get(name: str) -> structlog.stdlib.BoundLogger:
