@@ -10,6 +10,7 @@ from vllm_operator.api.meta import API_VERSION, KIND
 from vllm_operator.api.v1alpha1 import ModelIdentity, VLLMModel, parse_model
 from vllm_operator.desired.revision import Revision, accept
 from vllm_operator.desired.state import DesiredState, build
+from vllm_operator.observed.projection import project
 from vllm_operator.observed.state import BackendInfo, ObservedState, ProbeResult, ProbeVerdict
 from vllm_operator.settings import Settings
 
@@ -247,13 +248,14 @@ class ClusterBuilder:
         return replace(self, probes={**self.probes, uid: result})
 
     def observed(self) -> ObservedState:
+        """As the store has it: what is read of an object must be in its projection."""
         return ObservedState(
             deployment=self.deployment,
             service=self.service,
             config_maps=self.config_maps,
             controller_revisions=self.controller_revisions,
-            replica_sets=self.replica_sets,
-            pods=tuple(pod.object() for pod in self.pods),
+            replica_sets=tuple(map(project, self.replica_sets)),
+            pods=tuple(project(pod.object()) for pod in self.pods),
             probes=self.probes,
         )
 

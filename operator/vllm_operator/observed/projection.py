@@ -17,12 +17,13 @@ def project(obj: Object) -> Object:
 
 
 def _pod(pod: Object) -> Object:
-    """Metadata, the whole status, and of the spec: node, volumes from ConfigMaps, containers' resources."""
+    """Metadata, the whole status, and of the spec what the status is computed from."""
     spec = pod.get("spec") or {}
     containers = [
         _only(container, ("name", "image", "resources")) for container in spec.get("containers") or ()
     ]
-    return {**_base(pod), "spec": {**_only(spec, ("nodeName",)), "containers": containers, **_volumes(spec)}}
+    kept = _only(spec, ("nodeName", "readinessGates"))
+    return {**_base(pod), "spec": {**kept, "containers": containers, **_volumes(spec)}}
 
 
 def _replica_set(replica_set: Object) -> Object:

@@ -7,8 +7,8 @@ from typing import Any, Literal
 
 import structlog
 
-#: Chatty by design: events that our handlers count already, and tracebacks where a part of kopf ends, of which
-#: watch/unit.py says the reason in a line.
+#: Chatty by design: events that our handlers count already, and tracebacks where a part of kopf ends,
+#: whose reason watch/unit.py says in a line.
 _QUIET = {
     "kopf.objects": logging.WARNING,
     "kopf.activities": logging.WARNING,

@@ -35,6 +35,7 @@ def test_a_pod_keeps_what_is_read_of_it() -> None:
         "metadata": {**_METADATA, "managedFields": [{"manager": "kubelet"}]},
         "spec": {
             "nodeName": "node-1",
+            "readinessGates": [{"conditionType": "example.com/in-mesh"}],
             "volumes": _VOLUMES,
             "containers": [{**container, "env": [{"name": "A"}]}],
             "tolerations": [{}],
@@ -44,7 +45,8 @@ def test_a_pod_keeps_what_is_read_of_it() -> None:
     kept = project(pod)
     assert kept["metadata"] == _METADATA
     assert kept["status"] == pod["status"]
-    assert kept["spec"] == {"nodeName": "node-1", "containers": [container], **_KEPT_VOLUMES}
+    gates = {"readinessGates": [{"conditionType": "example.com/in-mesh"}]}
+    assert kept["spec"] == {"nodeName": "node-1", "containers": [container], **gates, **_KEPT_VOLUMES}
 
 
 def test_a_replica_set_keeps_what_is_read_of_it() -> None:
