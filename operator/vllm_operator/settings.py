@@ -63,7 +63,7 @@ class Settings(BaseSettings):
     """`<image glob>=<vLLM version>` pairs for images whose tag does not tell."""
 
     workers: int = Field(default=4, ge=1, le=64)
-    resync_seconds: float = Field(default=600, ge=1, le=86_400)
+    resync_seconds: float = Field(default=3600, ge=1, le=86_400)
     request_timeout_seconds: float = Field(default=10, ge=1, le=60)
     revision_history_limit: int = Field(default=2, ge=0, le=100)
     probe_concurrency: int = Field(default=16, ge=1, le=256)

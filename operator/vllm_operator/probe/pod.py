@@ -20,6 +20,8 @@ class PodProbe:
     due: float
     judged: float
     """When the last probe ended, or when the pod was first seen."""
+    period: float = 0.0
+    """The effective period when it was judged: what was promised then stands, also where periods shrink."""
     result: ProbeResult | None = None
     failures: list[ProbeVerdict] = field(default_factory=list)
     owed: int = 1

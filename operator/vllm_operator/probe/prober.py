@@ -225,11 +225,11 @@ class Prober:
             probed.proved = started
         changed = probed.judge(outcome)
         was_stale, probed.stale = probed.stale, False
+        probed.period = period = self._period(probed)
         if outcome.verdict is ProbeVerdict.SERVING:
-            period, age = self._period(probed), outcome.success_age
-            due = schedule.after_success(started, now, period, age, first=was_first)
+            due = schedule.after_success(started, now, period, outcome.success_age, first=was_first)
         else:
-            due = schedule.after_failure(started, now, self._period(probed))
+            due = schedule.after_failure(started, now, period)
         self._plan(probed, due)
         if changed:
             verdict = probed.result.verdict.value if probed.result else ""
@@ -270,7 +270,7 @@ class Prober:
             period, deadline = self._period(probed), triton.deadline_seconds(probed.target)
             if probed.started is None and probed.due > max(probed.judged + period, now):
                 self._plan(probed, max(probed.judged + period * schedule.jitter(), now))  # it was stretched
-            old = now - probed.judged > schedule.stale_after(period, deadline)
+            old = now - probed.judged > schedule.stale_after(max(period, probed.period), deadline)
             if old and probed.result is not None and not probed.stale:
                 probed.stale = True
                 _log.warning("no probe has ended in time", model=str(probed.key), pod=probed.target.pod_name)

@@ -217,6 +217,24 @@ def test_a_verdict_that_no_probe_renews_becomes_stale_and_fresh_again_and_both_a
     scenario(test)
 
 
+def test_a_verdict_is_not_stale_because_the_periods_shrink() -> None:
+    async def test(pods: Pods) -> None:
+        others = [Key("ns", f"other-{number}") for number in range(600)]
+        for key in others:
+            pods.prober.watch(key, [target(key.name, period_seconds=5)])
+        pods.prober.watch(KEY, [target(period_seconds=5)])
+        await until(lambda: pods.prober.effective_period_seconds(KEY) > 12, 60)
+        await asyncio.sleep(120)
+        told = len(pods.told)
+        for key in others:
+            pods.prober.watch(key, [])
+        await asyncio.sleep(60)
+        assert pods.prober.effective_period_seconds(KEY) == 5
+        assert pods.told[told:] == []
+
+    scenario(test, cpu=0.005)
+
+
 def test_pods_at_fault_never_look_stale_nor_like_a_prober_that_stands_still() -> None:
     async def test(pods: Pods) -> None:
         for number in range(40):
