@@ -152,9 +152,10 @@ class Walk:
         self.tritons[name].behaviour = "hang"
         self.scene.chronicle.true(name, Truth.DOWN)
         self.scene.reported(name, "Ready", "False")
+        self.scene.reported(name, "Available", "False")
         self.scene.chronicle.true(name, Truth.OPEN)
         self.tritons[name].behaviour = "serve"
-        self.scene.reported(name, "Available", "True")
+        self.scene.reported(name, "Ready", "True")
         self.scene.chronicle.true(name, Truth.SERVES)
         return f"{name} hung and healed"
 
