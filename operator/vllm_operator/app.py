@@ -20,6 +20,7 @@ from vllm_operator.kube.credentials import CannotConnect
 from vllm_operator.kube.lease import Lease
 from vllm_operator.observed.store import Key, ObservedStore
 from vllm_operator.probe.prober import Prober
+from vllm_operator.reconcile.children import Children
 from vllm_operator.reconcile.events import EventPoster
 from vllm_operator.reconcile.reconciler import Reconciler
 from vllm_operator.reconcile.worker import work
@@ -78,7 +79,7 @@ async def _operate(settings: Settings, lease: Lease, stop: asyncio.Event, progre
         reconciler = Reconciler(
             client=client,
             store=store,
-            applier=Applier(client),
+            children=Children(Applier(client), store),
             probes=prober,
             settings=settings,
             leading_since=datetime.now(UTC),

@@ -13,13 +13,12 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, Protocol
 
-from vllm_operator.api.conditions import Problem, Reason
+from vllm_operator.api.conditions import Reason
 from vllm_operator.api.meta import API_VERSION, KIND, STATUS_FIELD_MANAGER
 from vllm_operator.api.v1alpha1 import ModelIdentity
 from vllm_operator.desired import anchor, state
 from vllm_operator.desired.decision import Decision, as_it_is, decide
 from vllm_operator.desired.revision import ProbeSettings, Revision
-from vllm_operator.kube.apply import Applier, BeingReplaced, NameTaken
 from vllm_operator.kube.client import ApiError, KubeClient
 from vllm_operator.kube.drift import difference
 from vllm_operator.kube.resources import EVENTS, VLLM_MODELS
@@ -27,10 +26,11 @@ from vllm_operator.observed import fields
 from vllm_operator.observed.state import Object, ObservedState, ProbeResult
 from vllm_operator.observed.store import Key, ObservedStore
 from vllm_operator.observed.target import ProbeTarget
-from vllm_operator.reconcile.errors import Bug, ReconcileError, TerminalError, TransientError
+from vllm_operator.reconcile.children import Children
+from vllm_operator.reconcile.errors import Bug, ReconcileError, TransientError
 from vllm_operator.reconcile.events import EventPoster
 from vllm_operator.reconcile.failures import Failures
-from vllm_operator.reconcile.refusals import name_conflict, refused, transient
+from vllm_operator.reconcile.refusals import transient
 from vllm_operator.reconcile.targets import probe_targets
 from vllm_operator.reconcile.worker import Done, Gone, Outcome, RequeueAfter
 from vllm_operator.settings import Settings
@@ -44,8 +44,6 @@ _log = logs.get("reconcile")
 
 #: No event tells when a foreign object leaves a name (the watches see only labelled objects).
 _NAME_CONFLICT_SECONDS = 10.0
-#: Kinds whose names a stranger may well have taken: looked at before anything is made.
-_PLAINLY_NAMED = frozenset({"Service", "Deployment"})
 
 
 class Probes(Protocol):
@@ -67,7 +65,7 @@ class Reconciler:
 
     client: KubeClient
     store: ObservedStore
-    applier: Applier
+    children: Children
     probes: Probes
     settings: Settings
     leading_since: datetime
@@ -95,7 +93,7 @@ class Reconciler:
         # 3 build the desired children, 4 apply each of them, 5 prune what is ours and no longer wanted
         failure: ReconcileError | None = bug
         if decision.revision is not None and not (identity.paused or identity.deletion_timestamp):
-            failure = await self._act(model, inputs, decision) or failure
+            failure = await self._act(key, model, inputs, decision) or failure
 
         # 6 compute the status, 7 apply it if it differs: also when a step above failed
         observed = self._observe(key, identity)
@@ -137,12 +135,14 @@ class Reconciler:
             ),
         )
 
-    async def _act(self, model: Object, inputs: StatusInputs, decision: Decision) -> ReconcileError | None:
+    async def _act(
+        self, key: Key, model: Object, inputs: StatusInputs, decision: Decision
+    ) -> ReconcileError | None:
         """Steps 3 to 5; what went wrong is returned, whatever it is."""
         assert decision.revision is not None
         try:
-            await self._apply_children(model, inputs, decision)
-            await self._prune(inputs.identity, decision.revision)
+            await self.children.apply(self._desired(inputs, decision), model)
+            await self.children.prune(self._surplus(key, inputs.identity, decision.revision))
         except ReconcileError as error:
             return error
         except Exception as error:
@@ -200,7 +200,7 @@ class Reconciler:
     def _forget(self, key: Key) -> None:
         self._probe(key, ObservedState(), None)
         self.failures.forget(key)
-        self.applier.forget(key.namespace, key.name)
+        self.children.applier.forget(key.namespace, key.name)
         self.events.forget(key)
         metrics.forget_model(key.namespace, key.name)
 
@@ -215,75 +215,20 @@ class Reconciler:
         except Exception as error:
             return as_it_is(model, stored, self.settings), Bug(error)
 
-    async def _apply_children(self, model: Object, inputs: StatusInputs, decision: Decision) -> None:
-        """The revision first: it is the memory from which all the rest can be repaired."""
+    def _desired(self, inputs: StatusInputs, decision: Decision) -> Sequence[Object]:
+        """The children in the order to apply. The revision first: from it all the rest can be repaired."""
         revision = decision.revision
         assert revision is not None
         assert decision.controller_revision is not None
-        identity, replicas = inputs.identity, _replicas(inputs.identity, inputs.observed)
         in_haste = revision.strategy["type"] != "Recreate" and room.is_needed(read(inputs, self.clock()))
         strategy = room.STRATEGY if in_haste else None
-        desired = (
-            decision.controller_revision,
-            *state.build(identity, revision, replicas=replicas, strategy=strategy).objects,
-        )
-        live, conflicts = await self._look(desired, model)
-        if conflicts and not any(live.values()):
-            raise TerminalError("names taken before anything was made", *conflicts)
-        for wanted in desired:
-            if wanted["kind"] in live:
-                await self._bring(wanted, live[wanted["kind"]], model)
-        if conflicts:
-            raise TerminalError("a child's name is taken", *conflicts)
+        replicas = _replicas(inputs.identity, inputs.observed)
+        built = state.build(inputs.identity, revision, replicas=replicas, strategy=strategy)
+        return (decision.controller_revision, *built.objects)
 
-    async def _look(
-        self, desired: Sequence[Object], model: Object
-    ) -> tuple[dict[str, Object | None], tuple[Problem, ...]]:
-        """What has the children's names now, by kind; a kind whose name is taken is left out."""
-        live: dict[str, Object | None] = {}
-        conflicts: list[Problem] = []
-        for wanted in desired:
-            metadata = wanted["metadata"]
-            known = self.store.get(wanted["kind"], metadata["namespace"], metadata["name"])
-            try:
-                # Watches see by label only. The names that hold a hash are nobody else's: POST tells.
-                if known is None and wanted["kind"] in _PLAINLY_NAMED:
-                    known = await self.applier.look(wanted, model)
-                elif known is not None:
-                    self.applier.check(known, model)
-            except NameTaken as error:
-                conflicts.append(name_conflict(error))
-            except BeingReplaced as error:
-                raise TransientError(str(error)) from error
-            except ApiError as error:
-                raise transient(error) from error
-            else:
-                live[wanted["kind"]] = known
-        return live, tuple(conflicts)
-
-    async def _bring(self, wanted: Object, live: Object | None, model: Object) -> None:
-        try:
-            # Not what was read before: it may have been deleted while another write was slow.
-            if (answer := await self.applier.bring(wanted, live, model)) is not None:
-                self.store.put(answer)
-        except NameTaken as error:
-            raise TerminalError(str(error), name_conflict(error)) from error
-        except BeingReplaced as error:
-            raise TransientError(str(error)) from error
-        except ApiError as error:
-            if error.status in (404, 409) and live is not None:
-                self.store.forget(live)
-            raise refused(wanted, live, error) from error
-
-    async def _prune(self, identity: ModelIdentity, revision: Revision) -> None:
-        observed = self._observe(Key(identity.namespace, identity.name), identity)
+    def _surplus(self, key: Key, identity: ModelIdentity, revision: Revision) -> Sequence[Object]:
         history = self.settings.revision_history_limit
-        for surplus in state.to_prune(identity, revision, observed, history_limit=history):
-            try:
-                await self.applier.prune(surplus)
-            except ApiError as error:
-                raise transient(error) from error
-            self.store.discard(surplus)
+        return state.to_prune(identity, revision, self._observe(key, identity), history_limit=history)
 
     async def _report(self, model: Object, inputs: StatusInputs) -> bool:
         """Steps 6 and 7; False when the model is gone."""

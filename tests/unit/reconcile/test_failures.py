@@ -14,6 +14,7 @@ from vllm_operator.kube.client import ApiError
 from vllm_operator.observed.state import ObservedState, ProbeResult
 from vllm_operator.observed.store import Key, ObservedStore
 from vllm_operator.observed.target import ProbeTarget
+from vllm_operator.reconcile.children import Children
 from vllm_operator.reconcile.errors import Bug, ReconcileError, TerminalError, TransientError
 from vllm_operator.reconcile.events import EventPoster
 from vllm_operator.reconcile.failures import Failures
@@ -103,11 +104,12 @@ def reconciler(error: Exception, model: ModelBuilder, observed: ObservedState) -
     obj = model.object()
     obj["metadata"]["resourceVersion"] = "1"
     client = _Client(obj)
+    store = _Store(observed)
     return (
         Reconciler(
             client=client,  # type: ignore[arg-type]
-            store=_Store(observed),
-            applier=_Applier(error),  # type: ignore[arg-type]
+            store=store,
+            children=Children(_Applier(error), store),  # type: ignore[arg-type]
             probes=_Probes(),
             settings=SETTINGS,
             leading_since=NOW - timedelta(hours=1),
