@@ -146,7 +146,11 @@ SIGNS: Final[Mapping[Reason, str]] = {
     Reason.NCCL_TIMEOUT: _LOG + "NCCL's watchdog ends a collective operation.",
     Reason.CUDA_FAULT: _LOG
     + "a CUDA error that is not about memory. Hardware it is only for ECC, Xid, or a GPU that is lost.",
-    Reason.ENGINE_HUNG: _LOG + "a model that has served answers no more, and its workers wait.",
+    Reason.ENGINE_HUNG: (
+        "The pod itself says so: requests are in flight, the engine sends nothing and does not answer when "
+        "asked. The pod takes no more traffic; after some five minutes its container ends, its stacks in the "
+        "log."
+    ),
     Reason.ENGINE_DEAD: (
         "The backend says that vLLM's engine process has ended. Its open requests are answered with "
         "an error, and the container ends."

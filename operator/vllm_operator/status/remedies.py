@@ -204,7 +204,8 @@ ADVICE: Final[Mapping[Reason, Advice]] = {
     ),
     # The process and the pod
     Reason.ENGINE_HUNG: Advice(
-        "The engine hangs", "delete the pod once; if it comes back, check GPU and driver"
+        "The engine hangs, and the pod restarts its container by itself",
+        "if it comes back, read the stacks in the pod's previous log and check the GPU",
     ),
     Reason.ENGINE_DEAD: Advice("The engine died", "look at the pod's previous log for what came before"),
     Reason.PYTHON_STUB_DIED: Advice(
