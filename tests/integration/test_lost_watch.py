@@ -106,6 +106,8 @@ def test_vllmmodels_are_watched_no_more(
         return f'name="{gone}"' not in operator.get("/metrics")[1]
 
     wait_for("the deletion that no watch told of is known", forgotten, _SECONDS)
+    made = [line for line in operator.log() if line.get("object") == f"Deployment {models.namespace}/{gone}"]
+    assert len(made) == 1, "children of a deleted model are not made again"
 
 
 def test_a_service_that_is_deleted_while_another_write_is_slow_comes_back(
@@ -173,7 +175,8 @@ def test_a_namespace_that_may_not_be_watched_stops_nobody_and_is_picked_up(
         wire.break_watches()
         here.edit("llama", engineArgs={"max_model_len": 77})
         here.wait_serving("llama", seconds=_SECONDS)
-        assert 'namespace="lost-namespace",status="True",type="Ready"' in operator.get("/metrics")[1]
+        serves = 'namespace="lost-namespace",reason="Serving",status="True",type="Ready"'
+        assert serves in operator.get("/metrics")[1]
         Release(control_plane, api, namespace=home, watch=(home, lost))
         there.edit("llama", engineArgs={"max_model_len": 77})
         there.wait_serving("llama", seconds=60)

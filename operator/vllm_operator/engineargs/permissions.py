@@ -90,8 +90,7 @@ def _by_value(path: str, value: Any) -> tuple[str, str] | None:
 def _load_format(value: Any) -> tuple[str, str] | None:
     name = value.lower() if isinstance(value, str) else "auto"
     if name in PICKLE_LOAD_FORMATS:
-        allowed = ", ".join(f"'{known}'" for known in SAFE_LOAD_FORMATS[:4])
-        return "never", f"'{name}' reads pickle files, which can run code; use one of {allowed}, ..."
+        return "never", f"'{name}' reads pickle files, which can run code; use 'auto' or 'safetensors'"
     if name in SAFE_LOAD_FORMATS:
         return None
     meant = None if name in OTHER_LOAD_FORMATS else nearest_value(name, SAFE_LOAD_FORMATS)

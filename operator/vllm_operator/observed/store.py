@@ -119,6 +119,10 @@ class ObservedStore:
         known = [(namespace, names) for (kind, namespace), names in self._records.items() if kind == KIND]
         return [Key(namespace, name) for namespace, names in known for name in names]
 
+    def has(self, kind: str, namespace: str, name: str) -> bool:
+        """Whether one object is there."""
+        return self._find(_Place(kind, namespace, name)) is not None
+
     def get(self, kind: str, namespace: str, name: str) -> Object | None:
         """One object as last seen."""
         record = self._find(_Place(kind, namespace, name))

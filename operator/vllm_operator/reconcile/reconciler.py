@@ -187,8 +187,13 @@ class Reconciler:
         return RequeueAfter((change - now).total_seconds() + 0.1) if change else Done()
 
     async def _get_model(self, key: Key) -> Object | None:
-        """As the watch told it. Each write carries its uid, so one that is gone by now is not written to."""
-        if (known := self.store.get(KIND, key.namespace, key.name)) is not None:
+        """As the watch told it. Each write carries its uid, so one that is gone by now is not written to.
+
+        Where its Deployment is not there the API server is asked: a model whose deletion its watch has not
+        told of loses its children first, and must not get them again and again.
+        """
+        known = self.store.get(KIND, key.namespace, key.name)
+        if known is not None and self.store.has("Deployment", key.namespace, key.name):
             return known
         try:
             return await self.client.get(VLLM_MODELS, key.namespace, key.name)
@@ -198,6 +203,7 @@ class Reconciler:
             raise transient(error) from error
 
     def _forget(self, key: Key) -> None:
+        self.store.forget_model(key)
         self._probe(key, ObservedState(), None)
         self.failures.forget(key)
         self.children.applier.forget(key.namespace, key.name)
@@ -251,6 +257,7 @@ class Reconciler:
                 )
             except ApiError as error:
                 if error.not_found:
+                    self.store.forget_model(Key(identity.namespace, identity.name))
                     return False
                 raise transient(error) from error
             self.store.put(answer)

@@ -102,9 +102,9 @@ class TestWhatOnlyTheClusterKnows:
         models.wait_serving(name)
 
     def test_a_gpu_of_unknown_kind(self, models: Models, operator: OperatorProcess, name: str) -> None:
-        models.create(name, gpus={"count": 1, "resourceName": "example.com/abacus"})
+        models.create(name, gpus={"count": 1, "resourceName": "nvidia.com/mig-9g.99gb"})
         ready = models.wait_condition(name, "Ready", "False", "Unschedulable")
-        assert "Insufficient example.com/abacus" in ready["message"]
+        assert "Insufficient nvidia.com/mig-9g.99gb" in ready["message"]
 
     def test_a_claim_that_comes_later(
         self, models: Models, operator: OperatorProcess, api: Api, name: str
