@@ -34,6 +34,8 @@ _SILENT_DEATH: Final = re.compile(
     r"Engine core initialization failed.*?(?:Failed core proc\(s\): \{(?:'[^']*': (?P<code>-?\d+))?|$)"
 )
 _WORKER_DIED: Final = re.compile(r"died unexpectedly \(exit code: (?P<code>-?\d+)\)")
+#: vLLM sees the end of a worker before the system tells it how, so it often has no exit code.
+_WORKER_GONE: Final = re.compile(r"Worker proc (?P<worker>\S+) died unexpectedly")
 _CRASH: Final = re.compile(r"Fatal Python error: .*|.*Segfault encountered.*|Segmentation fault.*")
 #: Triton's tables of models and options.
 _TABLE: Final = re.compile(r"[+|]")
@@ -77,8 +79,10 @@ def classify(
     `memory_kills` is how many processes of the container the kernel killed for memory, None if unknown.
     """
     evidence = gather(text)
+    # Of a dead engine's server the entry point is the one that kills.
+    killed = exit_code == -_SIGKILL and dead_engine is None and not dead_stub
     return (
-        _seen_from_outside(evidence, exit_code, memory_kills, abandoned_stub=abandoned_stub)
+        _seen_from_outside(evidence, memory_kills, killed=killed, abandoned_stub=abandoned_stub)
         or _that_ended_a_process(evidence, served=served or dead_engine is not None)
         or _told_by_a_line(evidence, served=served)
         or _unexplained(evidence, exit_code, dead_engine=dead_engine, dead_stub=dead_stub, served=served)
@@ -86,10 +90,10 @@ def classify(
 
 
 def _seen_from_outside(
-    evidence: Evidence, exit_code: int, memory_kills: int | None, *, abandoned_stub: bool
+    evidence: Evidence, memory_kills: int | None, *, killed: bool, abandoned_stub: bool
 ) -> Classification | None:
     """What the entry point and the kernel know, whatever the output says."""
-    if memory_kills or (memory_kills is None and exit_code == -_SIGKILL):
+    if memory_kills or (memory_kills is None and killed):
         detail = "the kernel killed a process of the container because its memory limit was reached"
         return Classification("HostOutOfMemory", detail, _last(evidence.lines))
     if abandoned_stub:
@@ -141,7 +145,9 @@ def _unexplained(
         return Classification("EngineHung", "the engine's workers waited for each other for minutes", last)
     crash = next((line.text for line in evidence.lines if _CRASH.match(line.text)), "")[:_CRASH_CHARACTERS]
     if dead_engine is not None:
-        detail = f"the engine's process crashed: {crash}" if crash else _sentence(dead_engine)
+        gone = next((found for line in evidence.lines if (found := _WORKER_GONE.match(line.text))), None)
+        told = f"the engine's process {gone['worker']} ended unexpectedly" if gone else _sentence(dead_engine)
+        detail = f"the engine's process crashed: {crash}" if crash else told
         return Classification("EngineDead", detail[:_DETAIL_CHARACTERS], last)
     if dead_stub:
         detail = f"the backend's process crashed: {crash}" if crash else "the backend's process is gone"

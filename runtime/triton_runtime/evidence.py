@@ -37,7 +37,7 @@ _GENERIC: Final = re.compile(
     r"Background loop (?:has errored|is stopped)|"
     r"^(?:\w+\.)*(?:BrokenPipeError|ConnectionResetError|CancelledError|KeyboardInterrupt|SystemExit|"
     r"CalledProcessError(?!.*(?:gcc|/cc|clang|g\+\+|nvcc|ninja|ptxas)))\b|RuntimeError: cancelled|"
-    r"failed to be inspected|Invalid repository ID or local directory specified: ?'(?!/)"
+    r"failed to be inspected|^TimeoutError$|Invalid repository ID or local directory specified: ?'(?!/)"
 )
 #: What one GPU's process says when another one has gone, or NCCL itself: there may be a better cause.
 _COMMUNICATION: Final = re.compile(

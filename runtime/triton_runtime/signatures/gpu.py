@@ -11,9 +11,28 @@ _NEWER_IMAGE: Final = (
 _BACKEND: Final = (
     "choose a node with another GPU, or another attention backend in `spec.engineArgs.attention_config`"
 )
-"toolkit (nvcc, cuobjdump)"
+_HIDDEN: Final = (
+    "check the device plugin, `spec.scheduling.runtimeClassName`, and that neither the image nor a webhook "
+    "sets CUDA_VISIBLE_DEVICES: the device plugin chooses the pod's GPUs"
+)
 
 ROWS: Final[tuple[Signature, ...]] = (
+    row(
+        _P,
+        "NoGPUVisible",
+        r"number of (?:available GPUs|visible devices) \(0\)|is out of bounds for 0 devices|"
+        r"max local gpu count \(0\)",
+        "the container sees no GPU: {line}",
+        _HIDDEN,
+    ),
+    row(
+        _P,
+        "NoGPUVisible",
+        r"NVMLError_(?:InvalidArgument|NotFound)",
+        "the container sees no GPU of the number that CUDA_VISIBLE_DEVICES names: {line}",
+        _HIDDEN,
+        frame=r":nvmlDeviceGetHandleBy\w+$",
+    ),
     row(
         _P,
         "NotEnoughGPUs",

@@ -22,6 +22,14 @@ ROWS: Final[tuple[Signature, ...]] = (
     row(
         _M,
         "GPUMemoryBusy",
+        r"CUDA error: out of memory",
+        "the GPU's memory was used up before the model took any of it",
+        "end what else uses the GPU, or choose a node whose GPU is free (nvidia-smi shows both)",
+        frame=r":(?:init_device|_?(?:cuda|lazy)_init|set_device)$",
+    ),
+    row(
+        _M,
+        "GPUMemoryBusy",
         r"Error in memory profiling\. Initial free memory",
         "GPU memory was taken or freed by another process while vLLM measured it",
         "let one process alone use the GPU, or start the models on it one after the other",
@@ -91,8 +99,8 @@ ROWS: Final[tuple[Signature, ...]] = (
         "the GPU's memory is used up at the capture of CUDA graphs: {line}",
         "lower `spec.engineArgs.gpu_memory_utilization` (the KV cache leaves too little), or "
         "`max_cudagraph_capture_size` in `compilation_config`",
-        frame=r"capture_model|capture_cudagraph|_capture\b|cudagraph_capture|cuda_graph\.py|"
-        r"torch/cuda/graphs",
+        # Not compilation/cuda_graph.py: it calls the model whether it captures or not.
+        frame=r"capture_model|capture_cudagraph|_capture\b|cudagraph_capture|torch/cuda/graphs",
     ),
     row(
         _M,
@@ -106,18 +114,19 @@ ROWS: Final[tuple[Signature, ...]] = (
         _M,
         "GPUOutOfMemory",
         _TOO_MUCH,
-        "the GPU's memory is used up by the KV cache: {line}",
-        "lower `spec.engineArgs.gpu_memory_utilization`",
-        frame=r":_?(?:allocate_kv_cache\w*|initialize_kv_cache\w*|initialize_from_config)$",
+        "the GPU's memory is used up by a trial run of full size: {line}",
+        "lower `spec.engineArgs.max_num_batched_tokens`, `max_num_seqs` or `max_model_len`, or raise "
+        "`tensor_parallel_size`",
+        # Before the KV cache: vLLM 0.26 makes the trial run within _initialize_kv_caches.
+        frame=r":(?:profile_run|determine_available_memory|_dummy_run)$",
     ),
     row(
         _M,
         "GPUOutOfMemory",
         _TOO_MUCH,
-        "the GPU's memory is used up by a trial run of full size: {line}",
-        "lower `spec.engineArgs.max_num_batched_tokens`, `max_num_seqs` or `max_model_len`, or raise "
-        "`tensor_parallel_size`",
-        frame=r":(?:profile_run|determine_available_memory|_dummy_run)$",
+        "the GPU's memory is used up by the KV cache: {line}",
+        "lower `spec.engineArgs.gpu_memory_utilization`",
+        frame=r":_?(?:allocate_kv_cache\w*|initialize_kv_cache\w*|initialize_from_config)$",
     ),
     row(
         _M,

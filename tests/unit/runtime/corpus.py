@@ -2,7 +2,8 @@
 
 A file `failures/<Reason>.txt` holds excerpts of logs, each below a line `=== where it was found`. Two more
 lines may follow that: `# says: 614 | max_num_seqs`, words that the message of `Ready` must have, and
-`# served`, the model had been ready before.
+`# served`, the model had been ready before. A file `whole/<Reason>.<what>.log` holds one log in the same
+form, from tritonserver's first line to its last, without its table of options and progress bars' repeats.
 """
 
 import json
@@ -17,6 +18,7 @@ from vllm_operator.status.remedies import message
 
 HERE = Path(__file__).parent
 FAILURES = HERE / "failures"
+WHOLE_LOGS = HERE / "whole"
 HEALTHY = sorted((HERE / "healthy").glob("*.log"))
 BEFORE = (HERE / "noise" / "before.log").read_text()
 AFTER = (HERE / "noise" / "after.log").read_text()
@@ -40,9 +42,9 @@ class Excerpt:
         dead = "EngineDeadError: EngineCore encountered an issue" if self.served else None
         return classify(text, 1, dead_engine=dead, memory_kills=0, served=self.served)
 
-    def ready_message(self) -> str:
-        """What a user reads of it."""
-        found = self.classified(BEFORE + self.text + AFTER)
+    def ready_message(self, text: str) -> str:
+        """What a user reads of it where `text` is the container's output."""
+        found = self.classified(text)
         words = termination.message(found, exit_code=1, triton="2.59.0", vllm="0.32.0")
         ended = {"exitCode": 1, "message": words}
         pod = {"status": {"containerStatuses": [{"name": "triton", "state": {"terminated": ended}}]}}
@@ -62,8 +64,9 @@ def _excerpts(file: Path) -> list[Excerpt]:
         served = text.startswith("# served\n")
         text = text.removeprefix("# served\n")
         words = tuple(says[1].split(" | ")) if says else ()
-        found.append(Excerpt(file.stem, source, text, words, served))
+        found.append(Excerpt(file.name.partition(".")[0], source, text, words, served))
     return found
 
 
 EXCERPTS = [excerpt for file in sorted(FAILURES.glob("*.txt")) for excerpt in _excerpts(file)]
+WHOLE = {file.stem: excerpt for file in sorted(WHOLE_LOGS.glob("*.log")) for excerpt in _excerpts(file)}

@@ -1,7 +1,8 @@
 """Each reason on real output: what vLLM, Triton and their libraries printed, with where it was found.
 
-`failures/<Reason>.txt` holds excerpts (corpus.py says in which form); `healthy/*.log` are whole starts that
-went well and must prove nothing. "ours" are failures that we made ourselves on a CPU.
+`failures/<Reason>.txt` holds excerpts and `whole/` whole logs (corpus.py says in which form);
+`healthy/*.log` are whole starts that went well and must prove nothing. "ours" are failures that we made
+ourselves, on a CPU where no GPU is named.
 """
 
 import re
@@ -14,7 +15,7 @@ from triton_runtime.classifier import Classification, classify
 from triton_runtime.loglines import parse
 from triton_runtime.output import TAIL_BYTES
 from triton_runtime.signatures import SIGNATURES, Signature
-from unit.runtime.corpus import AFTER, BEFORE, EXCERPTS, FAILURES, HEALTHY, Excerpt
+from unit.runtime.corpus import AFTER, BEFORE, EXCERPTS, FAILURES, HEALTHY, WHOLE, Excerpt
 from vllm_operator.api.conditions import Reason
 
 #: Told by the exit code, the kernel or the backend, not by a text.
@@ -43,8 +44,16 @@ def test_excerpt_within_a_log(excerpt: Excerpt) -> None:
 @pytest.mark.parametrize("excerpt", [e for e in EXCERPTS if e.says], ids=str)
 def test_message_says_what_cures(excerpt: Excerpt) -> None:
     """The words stand in what a user reads: in `Ready`'s message, made from the termination message."""
-    text = excerpt.ready_message().lower()
+    text = excerpt.ready_message(BEFORE + excerpt.text + AFTER).lower()
     assert [words for words in excerpt.says if words.lower() not in text] == []
+
+
+@pytest.mark.parametrize("log", WHOLE.values(), ids=list(WHOLE))
+def test_whole_log(log: Excerpt) -> None:
+    """Nothing that a real start or a real end prints besides hides the cause, or the words that cure it."""
+    assert log.classified(log.text).reason == log.reason
+    text = log.ready_message(log.text).lower()
+    assert [words for words in log.says if words.lower() not in text] == []
 
 
 def test_detail_is_the_same_at_each_crash() -> None:
@@ -136,6 +145,11 @@ def test_killed_for_memory_comes_first() -> None:
 def test_sigkill_means_memory_only_where_the_kernel_cannot_be_asked() -> None:
     assert classify("", -9, memory_kills=None).reason == "HostOutOfMemory"
     assert classify("", -9, memory_kills=0).reason == "ContainerCrashed"
+
+
+def test_sigkill_of_a_dead_engines_server_is_the_entry_points_own() -> None:
+    assert classify("", -9, dead_engine="x", memory_kills=None, served=True).reason == "EngineDead"
+    assert classify("", -9, dead_stub=True, memory_kills=None, served=True).reason == "PythonStubDied"
 
 
 def test_bus_error_is_a_full_dev_shm() -> None:
