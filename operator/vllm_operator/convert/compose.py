@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from vllm_operator.convert import shell
+from vllm_operator.convert.options import Token
 from vllm_operator.convert.serving import Place, Serving, mapping
 
 
@@ -13,22 +14,26 @@ def read(document: Mapping[str, Any], place: Callable[[str], Place]) -> Iterator
     for name, value in mapping(document.get("services")).items():
         service, path = mapping(value), f"services.{name}"
         words = [*_words(service, "entrypoint", path, place), *_words(service, "command", path, place)]
-        image = str(service.get("image", ""))
-        if not any(text == "vllm" or "api_server" in text for text, _ in words):
-            if "vllm" not in image:
-                continue
-            words = [("vllm", place(path)), ("serve", place(path)), *words]
         variables = _environment(service.get("environment"), path, place)
-        for serving in shell.from_words(words, variables):
+        for serving in _servings(service, words, variables, place(path)):
             serving.name = str(name)
             _model_option(serving)
             _rest(serving, service, path, place)
             yield serving
 
 
-def _words(
-    service: Mapping[str, Any], key: str, path: str, place: Callable[[str], Place]
-) -> list[tuple[str, Place]]:
+def _servings(
+    service: Mapping[str, Any], words: list[Token], variables: shell.Variables, at: Place
+) -> Iterator[Serving]:
+    """What the command serves; options alone are those of the image's own entry point."""
+    image = str(service.get("image", ""))
+    named = any(text == "vllm" or "api_server" in text for text, _ in words)
+    if "vllm" in image and not named and shell.script_of(words) is None:
+        words = [("vllm", at), ("serve", at), *words]
+    return shell.from_words(words, variables)
+
+
+def _words(service: Mapping[str, Any], key: str, path: str, place: Callable[[str], Place]) -> list[Token]:
     value = service.get(key)
     if isinstance(value, str):
         try:
@@ -36,10 +41,7 @@ def _words(
         except ValueError:
             return []
     items = value if isinstance(value, list) else []
-    words = [(str(item), place(f"{path}.{key}[{index}]")) for index, item in enumerate(items)]
-    if words[:1] and words[0][0].rpartition("/")[2] in ("sh", "bash") and len(words) > 1:
-        return [(word, words[-1][1]) for word in shlex.split(words[-1][0], comments=True)]
-    return words
+    return [(str(item), place(f"{path}.{key}[{index}]")) for index, item in enumerate(items)]
 
 
 def _environment(value: Any, path: str, place: Callable[[str], Place]) -> dict[str, tuple[str, Place]]:

@@ -52,6 +52,9 @@ def _command(container: Mapping[str, Any], where: str, place: Callable[[str], Pl
     found = next(shell.from_words(words), None)
     if found is None:
         found = Serving(place=place(where))
+        if script := shell.script_of(words):
+            found.leave(script[1], "the script: it runs no `vllm serve`, so its options are not vLLM's")
+            return found
         arguments = [w for w in words if w[0].startswith("-") or w[1] >= place(f"{where}.args")]
         options.read(found, arguments)
     return found

@@ -22,7 +22,9 @@ WORDS = st.lists(
     ),
     max_size=12,
 )  # fmt: skip
-LEAVES = st.none() | st.booleans() | st.integers(-2, 9) | st.sampled_from(["", "a", "vllm", "-c", "x=y", "a/b"])
+LEAVES = (
+    st.none() | st.booleans() | st.integers(-2, 9) | st.sampled_from(["", "a", "vllm", "-c", "x=y", "a/b"])
+)
 KEYS = st.sampled_from(
     [
         "model", "args", "command", "containers", "env", "name", "value", "resources", "limits", "storageUri",
@@ -31,7 +33,9 @@ KEYS = st.sampled_from(
     ]
 )  # fmt: skip
 TREES = st.recursive(
-    LEAVES, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(KEYS, inner, max_size=4), max_leaves=12
+    LEAVES,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(KEYS, inner, max_size=4),
+    max_leaves=12,
 )
 
 
@@ -43,7 +47,9 @@ def test_a_command(words: list[str]) -> None:
 
 
 @QUICK
-@given(TREES, st.sampled_from(["serving.kserve.io/v1beta1 InferenceService", "kubeai.org/v1 Model", "compose"]))
+@given(
+    TREES, st.sampled_from(["serving.kserve.io/v1beta1 InferenceService", "kubeai.org/v1 Model", "compose"])
+)
 def test_a_document(tree: Any, form: str) -> None:
     version, _, kind = form.partition(" ")
     document = (
