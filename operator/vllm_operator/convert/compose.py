@@ -6,7 +6,7 @@ from typing import Any
 
 from vllm_operator.convert import shell
 from vllm_operator.convert.options import Token
-from vllm_operator.convert.serving import Place, Serving, mapping
+from vllm_operator.convert.serving import Place, Serving, mapping, text
 
 
 def read(document: Mapping[str, Any], place: Callable[[str], Place]) -> Iterator[Serving]:
@@ -26,7 +26,7 @@ def _servings(
     service: Mapping[str, Any], words: list[Token], variables: shell.Variables, at: Place
 ) -> Iterator[Serving]:
     """What the command serves; options alone are those of the image's own entry point."""
-    image = str(service.get("image", ""))
+    image = text(service.get("image"))
     named = any(text == "vllm" or "api_server" in text for text, _ in words)
     if "vllm" in image and not named and shell.script_of(words) is None:
         words = [("vllm", at), ("serve", at), *words]
@@ -55,7 +55,7 @@ def _environment(value: Any, path: str, place: Callable[[str], Place]) -> dict[s
 
 def _model_option(serving: Serving) -> None:
     if not serving.model and "model" in serving.arguments:
-        serving.model = str(serving.arguments["model"])
+        serving.model = text(serving.arguments["model"])
 
 
 def _rest(serving: Serving, service: Mapping[str, Any], path: str, place: Callable[[str], Place]) -> None:

@@ -66,12 +66,15 @@ def examine(documents: Iterable[Document], settings: Settings) -> Report:
 
 
 def examine_converted(converted: Iterable[tuple[Document, Iterable[Leftover]]], settings: Settings) -> Report:
-    """Judge VLLMModels made from another format; what has no place in them is a warning."""
+    """Judge VLLMModels made from another format; what has no place in them is a warning, no model an error."""
     pairs = list(converted)
     report = examine((document for document, _ in pairs), settings)
     for document, leftovers in pairs:
         for left in leftovers:
-            finding = _finding(document, "warning", "Warning", f"no place for {left.message}", "")
+            if left.error:
+                finding = _finding(document, "error", Reason.INVALID_SPEC, left.message, "")
+            else:
+                finding = _finding(document, "warning", "Warning", f"no place for {left.message}", "")
             report.findings.append(replace(finding, place=Place(*left.place)))
     report.findings.sort(key=lambda finding: (finding.file, finding.place.line, finding.place.column))
     return report

@@ -15,9 +15,9 @@ WORDS = st.lists(
     st.sampled_from(
         [
             NESTED, f"{NESTED}.mode", f"{NESTED}.mode.x", f"{NESTED}.mode.x+", f"{NESTED}.", f"{NESTED}..",
-            '\'{"mode": 3}\'', "'{\"mode\": [1]}'", "null", "3", "-1", "-", "--", "-O", "=", "--no-", "''", "org/m",
-            "-tp=", "--served-model-name", "export", "A=1", "&&", ";", "|", ">", "2>&1", "&", "(", ")", "<", "\\",
-            "bash", "sh", "-c", "'vllm serve x'", "$(", "`", '"', "'", "#", "vllm serve", "<model>",
+            '\'{"mode": 3}\'', "'{\"mode\": [1]}'", "null", "3", "-1", "-", "--", "-O", "=", "--no-", "''",
+            "org/m", "-tp=", "--served-model-name", "export", "A=1", "&&", ";", "|", ">", "2>&1", "&", "(", ")", "<",
+            "\\", "bash", "sh", "-c", "'vllm serve x'", "$(", "`", '"', "'", "#", "vllm serve", "<model>",
         ]
     ),
     max_size=12,
@@ -37,6 +37,8 @@ TREES = st.recursive(
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(KEYS, inner, max_size=4),
     max_leaves=12,
 )
+
+FORMS = ("serving.kserve.io/v1beta1 InferenceService", "kubeai.org/v1 Model", "compose")
 
 
 @QUICK

@@ -116,8 +116,8 @@ def test_a_container_may_start_a_shell(command: str, kind: str) -> None:
 
 def test_a_script_without_vllm_gives_no_arguments() -> None:
     made, left = from_yaml(
-        "{apiVersion: serving.kserve.io/v1beta1, kind: InferenceService, metadata: {name: m}, spec: {predictor: "
-        "{containers: [{command: [sh, -c], args: ['python serve.py --port 8'], storageUri: 'hf://org/m'}]}}}"
+        "{apiVersion: serving.kserve.io/v1beta1, kind: InferenceService, metadata: {name: m}, spec: "
+        "{predictor: {containers: [{command: [sh, -c], args: ['python serve.py --port 8'], storageUri: 'hf://org/m'}]}}}"
     )
     assert "engineArgs" not in made
     assert "runs no `vllm serve`" in left[0]
