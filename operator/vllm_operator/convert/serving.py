@@ -16,7 +16,7 @@ from vllm_operator.engineargs.replaced import REPLACED
 Place = tuple[int, int]
 START: Final[Place] = (1, 1)
 _REPOSITORY: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,95}(/[A-Za-z0-9][A-Za-z0-9._-]{0,95})?")
-_NO_MODEL: Final = "names no model: say which one, such as its repository `org/name` on the Hugging Face Hub, or a claim's path"
+_NO_MODEL: Final = "names no model: say which one, such as its repository `org/name` on the Hugging Face Hub"
 
 
 @dataclass(frozen=True, slots=True)

@@ -66,7 +66,7 @@ def examine(documents: Iterable[Document], settings: Settings) -> Report:
 
 
 def examine_converted(converted: Iterable[tuple[Document, Iterable[Leftover]]], settings: Settings) -> Report:
-    """Judge VLLMModels made from another format; what has no place in them is a warning, no model an error."""
+    """Judge VLLMModels made from another format; what has no place in them is a warning."""
     pairs = list(converted)
     report = examine((document for document, _ in pairs), settings)
     for document, leftovers in pairs:

@@ -11,20 +11,15 @@ from vllm_operator.convert import formats
 
 QUICK = settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 NESTED = "--compilation-config"
-WORDS = st.lists(
-    st.sampled_from(
-        [
-            NESTED, f"{NESTED}.mode", f"{NESTED}.mode.x", f"{NESTED}.mode.x+", f"{NESTED}.", f"{NESTED}..",
-            '\'{"mode": 3}\'', "'{\"mode\": [1]}'", "null", "3", "-1", "-", "--", "-O", "=", "--no-", "''",
-            "org/m", "-tp=", "--served-model-name", "export", "A=1", "&&", ";", "|", ">", "2>&1", "&", "(", ")", "<",
-            "\\", "bash", "sh", "-c", "'vllm serve x'", "$(", "`", '"', "'", "#", "vllm serve", "<model>",
-        ]
-    ),
-    max_size=12,
+PIECES = (
+    NESTED, f"{NESTED}.mode", f"{NESTED}.mode.x", f"{NESTED}.mode.x+", f"{NESTED}.", f"{NESTED}..", "=", "--no-",
+    '\'{"mode": 3}\'', "'{\"mode\": [1]}'", "null", "3", "-1", "-", "--", "-O", "''", "org/m", "-tp=", "export",
+    "--served-model-name", "A=1", "&&", ";", "|", ">", "2>&1", "&", "(", ")", "<", "\\", "bash", "sh", "-c",
+    "'vllm serve x'", "$(", "`", '"', "'", "#", "vllm serve", "<model>",
 )  # fmt: skip
-LEAVES = (
-    st.none() | st.booleans() | st.integers(-2, 9) | st.sampled_from(["", "a", "vllm", "-c", "x=y", "a/b"])
-)
+WORDS = st.lists(st.sampled_from(PIECES), max_size=12)
+TEXTS = st.sampled_from(["", "a", "vllm", "-c", "x=y", "a/b"])
+LEAVES = st.none() | st.booleans() | st.integers(-2, 9) | TEXTS
 KEYS = st.sampled_from(
     [
         "model", "args", "command", "containers", "env", "name", "value", "resources", "limits", "storageUri",
