@@ -12,10 +12,10 @@ from vllm_operator.convert import formats
 QUICK = settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 NESTED = "--compilation-config"
 PIECES = (
-    NESTED, f"{NESTED}.mode", f"{NESTED}.mode.x", f"{NESTED}.mode.x+", f"{NESTED}.", f"{NESTED}..", "=", "--no-",
-    '\'{"mode": 3}\'', "'{\"mode\": [1]}'", "null", "3", "-1", "-", "--", "-O", "''", "org/m", "-tp=", "export",
+    NESTED, f"{NESTED}.mode", f"{NESTED}.mode.x", f"{NESTED}.mode.x+", f"{NESTED}.", f"{NESTED}..", "=",
+    '\'{"mode": 3}\'', "'{\"mode\": [1]}'", "null", "3", "-1", "-", "--", "-O", "''", "org/m", "-tp=",
     "--served-model-name", "A=1", "&&", ";", "|", ">", "2>&1", "&", "(", ")", "<", "\\", "bash", "sh", "-c",
-    "'vllm serve x'", "$(", "`", '"', "'", "#", "vllm serve", "<model>",
+    "'vllm serve x'", "$(", "`", '"', "'", "#", "vllm serve", "<model>", "--no-", "export",
 )  # fmt: skip
 WORDS = st.lists(st.sampled_from(PIECES), max_size=12)
 TEXTS = st.sampled_from(["", "a", "vllm", "-c", "x=y", "a/b"])

@@ -84,3 +84,18 @@ def test_a_removed_key_is_answered_with_one_that_is_there() -> None:
             message = unknown_key(f"argument.{key}", class_name, key, True, NEWEST)
             for word in re.findall(r"; use `([a-z_]+)", message):
                 assert word in fields, message
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ({"limit_mm_per_prompt": {"image": "two"}}, "a mapping with an integer or a mapping for 'image', not 'two'"),
+        ({"limit_mm_per_prompt": {"image": None}}, "a mapping with an integer or a mapping for 'image', not null"),
+        ({"limit_mm_per_prompt": {"image": 1, "video": {"count": "x"}}}, "with an integer for 'video.count', not 'x'"),
+        ({"limit_mm_per_prompt": "two"}, "must be a mapping, not 'two'"),
+        ({"cudagraph_capture_sizes": [1, "x"]}, "must be a list of integers or null, not [1, \"x\"] (item 1)"),
+    ],
+)  # fmt: skip
+def test_what_is_wrong_within_a_mapping_is_told(arguments: dict[str, Any], words: str) -> None:
+    (message,) = said(arguments)
+    assert words in message
