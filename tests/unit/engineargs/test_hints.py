@@ -1,4 +1,5 @@
 """A hint leads to what vLLM takes, and never into the next refusal."""
+# ruff: noqa: E501
 
 import re
 from typing import Any
