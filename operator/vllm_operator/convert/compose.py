@@ -25,9 +25,7 @@ _NO_PLACE: Final = {
     "mem_limit": "say `spec.resources`",
     "cpus": "say `spec.resources`",
 }
-_ALL_GPUS: Final = (
-    "all GPUs of a machine: say how many in `spec.gpus.count`"
-)
+_ALL_GPUS: Final = "all GPUs of a machine: say how many in `spec.gpus.count`"
 #: `${NAME}` and `$NAME`, which compose replaces; `$$` stands for a dollar.
 _FILLED_IN: Final = re.compile(r"(?<!\$)(?:\$\$)*\$[{A-Za-z_]")
 
