@@ -76,6 +76,7 @@ def convert(files: tuple[str, ...], format_: str) -> None:
     model.json, KServe's InferenceService, KubeAI's Model. FILE may be - for stdin.
 
     What has no place in a VLLMModel is said on stderr, with its line. Judge the result with `validate`.
+    Prints none, with exit status 1, where something names no model.
     """
     from vllm_operator.files import converting, documents
     from vllm_operator.files import render as rendering
@@ -84,11 +85,16 @@ def convert(files: tuple[str, ...], format_: str) -> None:
         found = list(converting.read(files, format_))
     except documents.CannotRead as error:
         _could_not_run(error)
-    click.echo(rendering.as_yaml(document.value for document, _ in found), nl=False)
+    incomplete = any(left.error for _, leftovers in found for left in leftovers)
+    if not incomplete:
+        click.echo(rendering.as_yaml(document.value for document, _ in found), nl=False)
     for document, leftovers in found:
         for left in leftovers:
             line, column = left.place
-            click.echo(f"{document.file}:{line}:{column}: no place for {left.message}", err=True)
+            said = left.message if left.error else f"no place for {left.message}"
+            click.echo(f"{document.file}:{line}:{column}: {said}", err=True)
+    if incomplete:
+        sys.exit(PROBLEMS)
 
 
 def _namespace_option(command: Callable[..., None]) -> Callable[..., None]:

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final
 
 from vllm_operator.convert import options, shell
-from vllm_operator.convert.serving import Place, Serving, mapping
+from vllm_operator.convert.serving import Place, Serving, mapping, text
 
 GROUP: Final = "serving.kserve.io"
 #: Options of KServe's own server that mean something else there than in vLLM.
@@ -22,7 +22,7 @@ def read(document: Mapping[str, Any], place: Callable[[str], Place]) -> Iterator
     )
     where = f"{path}.model" if part == "model" else f"{path}.containers[0]"
     serving = _command(container, where, place)
-    serving.name = str(mapping(document.get("metadata")).get("name", ""))
+    serving.name = text(mapping(document.get("metadata")).get("name"))
     _own_options(serving)
     _storage(serving, container, where, place)
     container_fields(serving, container, where, place)
@@ -52,6 +52,9 @@ def _command(container: Mapping[str, Any], where: str, place: Callable[[str], Pl
     found = next(shell.from_words(words), None)
     if found is None:
         found = Serving(place=place(where))
+        if script := shell.script_of(words):
+            found.leave(script[1], "the script: it runs no `vllm serve`, so its options are not vLLM's")
+            return found
         arguments = [w for w in words if w[0].startswith("-") or w[1] >= place(f"{where}.args")]
         options.read(found, arguments)
     return found
@@ -72,8 +75,10 @@ def _own_options(serving: Serving) -> None:
 def _storage(
     serving: Serving, container: Mapping[str, Any], where: str, place: Callable[[str], Place]
 ) -> None:
-    uri = str(container.get("storageUri") or mapping(container.get("storage")).get("path") or "")
+    uri = text(container.get("storageUri")) or text(mapping(container.get("storage")).get("path"))
     scheme, _, rest = uri.partition("://")
+    if scheme and not rest:
+        return
     if scheme == "pvc":
         claim, _, path = rest.partition("/")
         serving.spec["source"] = {
@@ -96,7 +101,7 @@ def container_fields(
     """Variables, resources and GPUs of a container."""
     listed = container.get("env")
     for index, entry in enumerate(listed if isinstance(listed, list) else []):
-        name, at = str(mapping(entry).get("name", "")), place(f"{where}.env[{index}]")
+        name, at = text(mapping(entry).get("name")), place(f"{where}.env[{index}]")
         if "value" in mapping(entry):
             serving.environment[name], serving.places[f"env.{name}"] = str(mapping(entry)["value"]), at
         elif name in ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN"):

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final
 
 from vllm_operator.convert import options
-from vllm_operator.convert.serving import Place, Serving, mapping
+from vllm_operator.convert.serving import Place, Serving, mapping, text
 
 GROUP: Final = "kubeai.org"
 _NO_PLACE: Final = {
@@ -24,7 +24,7 @@ _NO_PLACE: Final = {
 def read(document: Mapping[str, Any], place: Callable[[str], Place]) -> Iterator[Serving]:
     """The Model as one Serving; one of another engine is only named."""
     spec = mapping(document.get("spec"))
-    serving = Serving(name=str(mapping(document.get("metadata")).get("name", "")), place=place("spec.url"))
+    serving = Serving(name=text(mapping(document.get("metadata")).get("name")), place=place("spec.url"))
     engine = spec.get("engine", "VLLM")
     if engine != "VLLM":
         serving.leave(
@@ -36,14 +36,14 @@ def read(document: Mapping[str, Any], place: Callable[[str], Place]) -> Iterator
     ]
     if engine == "VLLM":
         options.read(serving, words)
-    _url(serving, str(spec.get("url", "")))
+    _url(serving, text(spec.get("url")))
     for name, value in mapping(spec.get("env")).items():
         serving.environment[str(name)] = str(value)
         serving.places[f"env.{name}"] = place(f"spec.env.{name}")
     replicas = spec.get("replicas", spec.get("minReplicas"))
     if isinstance(replicas, int) and replicas > 0:
         serving.spec["replicas"] = replicas
-    profile = str(spec.get("resourceProfile", "")).rpartition(":")[2]
+    profile = text(spec.get("resourceProfile")).rpartition(":")[2]
     if profile.isdigit() and int(profile) > 0:
         serving.spec["gpus"] = {"count": int(profile)}
     adapters = [_adapter(mapping(entry)) for entry in _list(spec.get("adapters"))]
@@ -57,17 +57,17 @@ def read(document: Mapping[str, Any], place: Callable[[str], Place]) -> Iterator
 
 def _url(serving: Serving, url: str) -> None:
     scheme, _, rest = url.partition("://")
-    if scheme == "pvc":
+    if scheme == "pvc" and rest.partition("/")[0]:
         claim, _, path = rest.partition("?")[0].partition("/")
         where = {"claimName": claim} | ({"path": path.strip("/")} if path else {})
         serving.spec["source"] = {"persistentVolumeClaim": where}
     else:
-        serving.model = rest if scheme == "hf" else url
+        serving.model = rest if scheme in ("hf", "pvc") else url
 
 
 def _adapter(entry: Mapping[str, Any]) -> dict[str, Any]:
-    repository = str(entry.get("url", "")).removeprefix("hf://")
-    return {"name": str(entry.get("name", "")), "source": {"huggingFace": {"repository": repository}}}
+    repository = text(entry.get("url")).removeprefix("hf://")
+    return {"name": text(entry.get("name")), "source": {"huggingFace": {"repository": repository}}}
 
 
 def _list(value: Any) -> list[Any]:

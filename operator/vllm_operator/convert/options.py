@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Iterator, Mapping
+from copy import deepcopy
 from typing import Any, Final
 
 from vllm_operator.convert.serving import Place, Serving
@@ -19,7 +20,7 @@ SHORT: Final[Mapping[str, str]] = {
     "dpb": "data_parallel_backend", "dph": "data_parallel_hybrid_lb", "dpe": "data_parallel_external_lb",
     "asc": "api_server_count", "O": "optimization_level", "ep": "enable_expert_parallel",
 }  # fmt: skip
-#: Options that take a value and are no engine arguments: their value is not an option's name.
+#: A number with the unit that vLLM's command line takes.
 _NUMBER: Final = re.compile(r"([0-9]*\.?[0-9]+)([kKmMgGtT]?)")
 _TEN: Final = {"k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12}
 _TWO: Final = {"K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
@@ -88,12 +89,16 @@ def _take(serving: Serving, name: str, values: list[str], place: Place) -> None:
 def _nested(serving: Serving, plain: str, inner: str, values: list[str], place: Place) -> None:
     """`--compilation-config.mode 3`, and `--speculative-config.x+ value` for lists."""
     held = serving.arguments.get(plain)
-    target: dict[str, Any] = dict(held) if isinstance(held, dict) else {}
-    *path, last = inner.split(".")
-    level = target
+    target: Any = {} if held is None else deepcopy(held)
+    *path, last = [folded(key) for key in inner.removesuffix("+").split(".")]
+    level, above = target, plain
     for key in path:
-        level = level.setdefault(folded(key), {})
-    level[folded(last.removesuffix("+"))] = _guess(values)
+        if isinstance(level, dict):
+            level, above = level.setdefault(key, {}), f"{above}.{key}"
+    if not isinstance(level, dict):
+        serving.leave(place, f"`{plain}.{inner}`: `{above}` is not a mapping here, so it has no such key")
+        return
+    level[last] = _guess(values)
     serving.set(plain, target, place)
 
 

@@ -16,14 +16,19 @@ from vllm_operator.engineargs.replaced import REPLACED
 Place = tuple[int, int]
 START: Final[Place] = (1, 1)
 _REPOSITORY: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,95}(/[A-Za-z0-9][A-Za-z0-9._-]{0,95})?")
+_NO_MODEL: Final = "names no model: say which one, such as its repository `org/name` on the Hugging Face Hub"
 
 
 @dataclass(frozen=True, slots=True)
 class Leftover:
-    """Something that has no place in a VLLMModel, and where it is done instead."""
+    """Something that has no place in a VLLMModel, and where it is done instead.
+
+    With `error`, something without which there is no VLLMModel at all; the message is a sentence of its own.
+    """
 
     place: Place
     message: str
+    error: bool = False
 
 
 @dataclass(slots=True)
@@ -54,7 +59,7 @@ class Serving:
 def manifest(serving: Serving) -> dict[str, Any]:
     """The VLLMModel; what cannot be in one is added to the leftovers."""
     arguments = dict(serving.arguments)
-    model = str(arguments.pop("model", "") or serving.model)
+    model = text(arguments.pop("model", None)) or serving.model
     _leave_flags(serving, arguments)
     _leave_needless(serving, arguments)
     served = _served_name(serving, arguments)
@@ -124,10 +129,13 @@ def _source(serving: Serving, model: str, arguments: dict[str, Any]) -> dict[str
     if token:
         place = serving.places.pop("spec.engineArgs.hf_token", serving.place)
         serving.leave(place, "`hf_token`: put it into a Secret and name that in `tokenSecretKeyRef`")
-    if _REPOSITORY.fullmatch(model):
+    on_the_hub = model.startswith("hf://")
+    model = model.removeprefix("hf://")
+    if model and (on_the_hub or _REPOSITORY.fullmatch(model)):
         return {"huggingFace": {"repository": model} | ({"revision": str(revision)} if revision else {})}
-    if model.startswith("hf://"):
-        return {"huggingFace": {"repository": model.removeprefix("hf://")}}
+    if not model:
+        serving.leftovers.append(Leftover(serving.place, _NO_MODEL, error=True))
+        return {"persistentVolumeClaim": {"claimName": "models"}}
     serving.leave(
         serving.place,
         f"the model '{model}' is a path or a URL: put it into a claim or an image, and name that in "
@@ -154,6 +162,11 @@ def _variables(serving: Serving, spec: dict[str, Any]) -> list[dict[str, str]]:
 
 def _whole(value: Any) -> int:
     return value if isinstance(value, int) and not isinstance(value, bool) and value > 1 else 0
+
+
+def text(value: Any) -> str:
+    """A name or a model as text; nothing for null, which YAML makes of an empty value."""
+    return "" if value is None or isinstance(value, bool | list | Mapping) else str(value).strip()
 
 
 def mapping(value: Any) -> Mapping[str, Any]:

@@ -11,6 +11,8 @@ _POLARITY: Final = {"no": False, "disable": False, "enable": True}
 _WHOLE, _REST, _VALUE = 0.7, 0.8, 0.6
 #: Letters at the start that make two words of one stem: `cache` and `caching`.
 _STEM: Final = 4
+#: Letters that tell a word of which they are the beginning.
+_SHORTEST: Final = 3
 #: Short forms that people write, and vLLM's words for them.
 _ALIASES: Final = {
     "fp16": "float16",
@@ -38,6 +40,8 @@ def nearest(name: str, names: Iterable[str]) -> str | None:
     known = [candidate for candidate in names if not candidate.startswith("_")]
     if wanted in known:
         return wanted
+    if len(shortened := [candidate for candidate in known if _shortens(wanted, candidate)]) == 1:
+        return shortened[0]
     near = get_close_matches(wanted[:100], known, n=5, cutoff=_WHOLE)
     return next((candidate for candidate in near if _is_meant(wanted, candidate)), None)
 
@@ -52,6 +56,15 @@ def nearest_value(value: str, values: Iterable[str]) -> str | None:
     started = [letters for letters in spelt if len(wanted) > 3 and letters.startswith(wanted)]
     near = started or get_close_matches(wanted[:100], list(spelt), n=1, cutoff=_VALUE)
     return spelt[near[0]] if near else None
+
+
+def _shortens(wanted: str, candidate: str) -> bool:
+    """`gpu_mem_util` for `gpu_memory_utilization`: each word by its first letters."""
+    ours, theirs = wanted.split("_"), candidate.split("_")
+    return len(ours) == len(theirs) and all(
+        word == full or (len(word) >= _SHORTEST and full.startswith(word))
+        for word, full in zip(ours, theirs, strict=True)
+    )
 
 
 def _is_meant(wanted: str, candidate: str) -> bool:

@@ -1,6 +1,7 @@
 """The sentence for a name that a vLLM does not have: what became of it, or what was meant."""
 
-from collections.abc import Iterator, Mapping
+import re
+from collections.abc import Iterator
 from typing import Any, Final
 
 from vllm_operator.engineargs import schema, types
@@ -8,6 +9,8 @@ from vllm_operator.engineargs.likeness import folded, nearest, positive
 from vllm_operator.engineargs.replaced import KEYS, REPLACED, SERVE
 from vllm_operator.engineargs.spans import Span, holds, is_gone, is_later
 
+#: The key that a remedy names.
+_USED: Final = re.compile(r"use `(\w+)")
 _SERVE: Final = "remove it: it belongs to `vllm serve`, whose HTTP server is Triton here"
 
 
@@ -36,6 +39,8 @@ def unknown_argument(name: str, value: Any, known: schema.Schema) -> str:
         return f"{what}; {_nested(plain)}"
     if paths := list(_paths_of(plain, known)):
         return f"{what}; write it as {' or '.join(f'`{path}`' for path in paths[:3])}"
+    if below := _successor_below(plain, known):
+        return f"{what}; {below}"
     near = nearest(plain, [*known.arguments, *REPLACED])
     if near and near in REPLACED:
         return f"{what}; {REPLACED[near]}"
@@ -48,7 +53,7 @@ def unknown_key(path: str, class_name: str, key: str, value: Any, known: schema.
     shown = f"spec.engineArgs.{types.name(path)}"
     what = f"{shown}: is not a key that vLLM {known.minor} knows"
     span = schema.history().keys.get(f"{class_name}.{folded(key)}", {})
-    remedy = KEYS.get(f"{class_name}.{folded(key)}", "")
+    remedy = _successor(class_name, folded(key), known)
     if is_gone(span, known.minor):
         return f"{shown}: was removed in vLLM {span['removed']}; {remedy or 'remove it'}"
     if is_later(span, known.minor):
@@ -105,10 +110,42 @@ def _nested(name: str) -> str:
 
 def _paths_of(name: str, known: schema.Schema) -> Iterator[str]:
     """Where a key stands that was written at the top: in the mappings that have a key of that name."""
+    for argument, class_name in _mappings(known):
+        if name in known.classes[class_name]:
+            yield f"{argument}: {{{name}: ...}}"
+
+
+def _successor_below(name: str, known: schema.Schema) -> str:
+    """What became of a key that was written at the top, and that its mapping no longer has."""
+    for argument, class_name in _mappings(known):
+        path = f"{class_name}.{name}"
+        span = schema.history().keys.get(path, {})
+        if path in KEYS or is_gone(span, known.minor):
+            remedy = _successor(class_name, name, known) or "remove it"
+            return f"it was a key of `{argument}`; {_there(remedy, argument)}"
+        if is_later(span, known.minor):
+            return f"it is a key of `{argument}` from vLLM {span['since']} on; remove it or use a newer image"
+    return ""
+
+
+def _successor(class_name: str, key: str, known: schema.Schema) -> str:
+    """What took a key's place; where that went, too, what took the place of that."""
+    remedy = KEYS.get(f"{class_name}.{key}", "")
+    used = _USED.match(remedy)
+    if used and used[1] not in known.classes[class_name] and f"{class_name}.{used[1]}" in KEYS:
+        return _successor(class_name, used[1], known)
+    return remedy
+
+
+def _there(remedy: str, argument: str) -> str:
+    """`use ...` as said below an argument, for one who stands beside it."""
+    return f"{remedy}, below `{argument}`" if remedy.startswith("use ") else remedy
+
+
+def _mappings(known: schema.Schema) -> Iterator[tuple[str, str]]:
+    """The arguments that a config class judges, and that class."""
     for argument, entry in known.arguments.items():
-        if entry.get("class", "free") == "never":
-            continue
-        for class_name in types.members(entry["type"]):
-            fields: Mapping[str, Any] = known.classes.get(class_name, {})
-            if name in fields or f"{class_name}.{name}" in KEYS:
-                yield f"{argument}: {{{name}: ...}}"
+        if entry.get("class", "free") != "never" and (
+            class_name := types.class_member(entry["type"], known.classes)
+        ):
+            yield argument, class_name

@@ -146,11 +146,35 @@ def _explain(value: Any, type_text: str, entry: Mapping[str, Any], error: Valida
     choices = choices_of(type_text)
     if choices and not isinstance(value, dict | list):
         return _explain_choice(value, type_text, choices)
-    location = [str(part) for part in error.errors(include_url=False, include_context=False)[0]["loc"]]
-    where = ""
-    if isinstance(value, dict | list) and location:
-        where = f" (item {location[-1]})" if isinstance(value, list) else f" (key {location[0]!r})"
+    details = error.errors(include_url=False, include_context=False)
+    if isinstance(value, dict) and (told := _explain_below(value, type_text, [d["loc"] for d in details])):
+        return told
+    location = [str(part) for part in details[0]["loc"]]
+    where = f" (item {location[-1]})" if isinstance(value, list) and location else ""
     return f"{describe(type_text)}, not {shown(value)}{where}{hint(value, type_text, name)}"
+
+
+def _explain_below(value: Any, type_text: str, places: list[tuple[int | str, ...]]) -> str:
+    """For a mapping: which of its values is none that its type takes, empty where the type names none."""
+    best: list[str] = []
+    for place in places:
+        path: list[str] = []
+        inner = value
+        for part in place:
+            if isinstance(inner, dict) and part in inner:
+                path.append(str(part))
+                inner = inner[part]
+        best = max(best, path, key=len)
+    wanted, inner = type_text, value
+    for key in best:
+        found = next((m for m in members(wanted) if m.startswith("dict[")), None)
+        if found is None:
+            return ""
+        wanted, inner = found.removesuffix("]").partition(", ")[2], inner[key]
+    if not best:
+        return ""
+    where = shown(".".join(best))
+    return f"a mapping with {describe(wanted)} for {where}, not {shown(inner)}{hint(inner, wanted)}"
 
 
 def _explain_choice(value: Any, type_text: str, choices: list[Any]) -> str:

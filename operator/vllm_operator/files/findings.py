@@ -71,7 +71,10 @@ def examine_converted(converted: Iterable[tuple[Document, Iterable[Leftover]]], 
     report = examine((document for document, _ in pairs), settings)
     for document, leftovers in pairs:
         for left in leftovers:
-            finding = _finding(document, "warning", "Warning", f"no place for {left.message}", "")
+            if left.error:
+                finding = _finding(document, "error", Reason.INVALID_SPEC, left.message, "")
+            else:
+                finding = _finding(document, "warning", "Warning", f"no place for {left.message}", "")
             report.findings.append(replace(finding, place=Place(*left.place)))
     report.findings.sort(key=lambda finding: (finding.file, finding.place.line, finding.place.column))
     return report

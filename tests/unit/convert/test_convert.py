@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
+from unit.convert.readers import from_yaml, one
 from vllm_operator.cli_files import FROM, convert, validate
 from vllm_operator.convert import formats
 from vllm_operator.convert.serving import object_name
-from vllm_operator.files import documents
 
 COMMAND = """\
 export VLLM_LOGGING_LEVEL=DEBUG
@@ -22,19 +22,6 @@ HF_TOKEN=hf_secret vllm serve org/Model-7B \\
     "num_speculative_tokens": 3}' --compilation-config.mode 3 \\
   --enable-auto-tool-choice --tool-call-parser hermes --cudagraph-capture-sizes 1 2 4 | tee log
 """
-
-
-def one(text: str) -> tuple[dict[str, Any], dict[str, Any], list[str]]:
-    ((value, places, left),) = formats.from_text(text)
-    return value, places, [leftover.message for leftover in left]
-
-
-def from_yaml(text: str, wanted: str = "auto") -> tuple[dict[str, Any], list[str]]:
-    (document,) = documents.parse(text.encode(), "file.yaml")
-    ((value, _, left),) = formats.from_document(
-        document.value, lambda path: (document.place(path).line, document.place(path).column), wanted
-    )
-    return value["spec"], [leftover.message for leftover in left]
 
 
 def test_a_command_becomes_a_model() -> None:

@@ -70,7 +70,7 @@ def test_what_vllm_takes_is_good(arguments: dict[str, Any]) -> None:
         ({"distributed_executor_backend": "ray"}, "must not be 'ray', which spans several pods"),
         ({"distributed_executor_backend": "tcp"}, "must be 'mp', 'uni' or absent, not 'tcp'"),
         ({"data_parallel_backend": "ray"}, "must be 'mp': 'ray' spans several pods"),
-        ({"load_format": "pt"}, "'pt' reads pickle files, which can run code; use one of 'auto'"),
+        ({"load_format": "pt"}, "'pt' reads pickle files, which can run code; use 'auto' or 'safetensors'"),
         ({"nnodes": 2}, "nnodes: cannot be set"),
         ({"model": "x"}, "model: is set by the operator; use `spec.source` instead"),
         ({"served_model_name": "x"}, "use `spec.servedName` instead"),

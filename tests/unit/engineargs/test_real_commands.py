@@ -1,4 +1,4 @@
-"""Real `vllm serve` commands and manifests: none is refused that its vLLM takes.
+"""Real `vllm serve` commands and manifests: none of the accepted sets is refused, each other for its words.
 
 `real_accepted.json` and `real_refused.json` hold distinct sets of values, rebuilt from public recipes,
 manifests and scripts (`source` is repository and path): argument names and values, variables of vLLM, and the
@@ -40,8 +40,11 @@ def test_there_are_many_of_several_versions() -> None:
     assert sum(count > 5 for count in Counter(real["version"] for real in ACCEPTED).values()) >= 5
 
 
-def test_what_is_refused_is_refused_for_what_was_proven() -> None:
-    """Each of these was looked up in vLLM's source of that version, or is the operator's own rule (`ray`)."""
+def test_what_is_refused_is_refused_in_the_words_that_are_listed() -> None:
+    """The operator's own rules (`ray`), removed keys and names, and other programs' arguments.
+
+    Not each of them was looked up in vLLM's source: `docs/engine-arguments.md`.
+    """
     for real in REFUSED:
         found = said(real)
         assert len(found) == len(real["says"]), real["source"]
