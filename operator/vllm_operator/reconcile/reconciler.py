@@ -107,9 +107,13 @@ class Reconciler:
             failure=self._lasting(key, failure, decision),
         )
         inputs = replace(inputs, warning=await self._newest_warning(inputs))
-        if not await self._report(model, inputs):
+        now = await self._report(model, inputs)
+        if now is None:
+            self._forget(key)
             return Gone()
         self._probe(key, inputs.observed, decision.revision)
+        if replace(ModelIdentity.of(now), status=identity.status) != identity:
+            return RequeueAfter(0)  # edited meanwhile, and its event will be no news to the store
         if isinstance(failure, TransientError | Bug):
             raise failure
         if any(problem.reason is Reason.NAME_CONFLICT for problem in inputs.problems):
@@ -196,11 +200,13 @@ class Reconciler:
         if known is not None and self.store.has("Deployment", key.namespace, key.name):
             return known
         try:
-            return await self.client.get(VLLM_MODELS, key.namespace, key.name)
+            found = await self.client.get(VLLM_MODELS, key.namespace, key.name)
         except ApiError as error:
             if error.not_found:
                 return None
             raise transient(error) from error
+        self.store.put(found)  # so that its end is news
+        return found
 
     def _forget(self, key: Key) -> None:
         self.store.forget_model(key)
@@ -236,8 +242,8 @@ class Reconciler:
         history = self.settings.revision_history_limit
         return state.to_prune(identity, revision, self._observe(key, identity), history_limit=history)
 
-    async def _report(self, model: Object, inputs: StatusInputs) -> bool:
-        """Steps 6 and 7; False when the model is gone."""
+    async def _report(self, model: Object, inputs: StatusInputs) -> Object | None:
+        """Steps 6 and 7; returns the model as it is by then, None when it is gone."""
         now = self.clock()
         identity = inputs.identity
         status = compute(inputs, now)
@@ -257,12 +263,14 @@ class Reconciler:
                 )
             except ApiError as error:
                 if error.not_found:
-                    self.store.forget_model(Key(identity.namespace, identity.name))
-                    return False
+                    return None
+                if error.status == 409:  # of another uid: the next reconcile asks the API server
+                    self.store.forget(model)
                 raise transient(error) from error
             self.store.put(answer)
             _log_ready(identity, status)
-        return True
+            return answer
+        return model
 
 
 def _replicas(identity: ModelIdentity, observed: ObservedState) -> int:
