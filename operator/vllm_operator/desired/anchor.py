@@ -8,6 +8,7 @@ What is not listed, or hashes otherwise, is not used.
 import hashlib
 import json
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -37,6 +38,8 @@ class Trusted:
     """Every revision that can be vouched for, by name, with the hash that says so."""
     settings: Mapping[str, str] = field(default_factory=dict)
     """Their settings, as text."""
+    revisions: Mapping[str, Revision] = field(default_factory=dict)
+    """Those of them that can be read."""
     listed: frozenset[str] = frozenset()
     """Names in the status."""
     strangers: tuple[Object, ...] = ()
@@ -56,9 +59,10 @@ def trusted(stored: Iterable[Object], identity: ModelIdentity, settings: Setting
     """
     listed = _listed(identity.status)
     objects = sorted((obj for obj in stored if is_owned(obj, identity)), key=_number, reverse=True)
-    newest: tuple[Revision, int] | None = None
+    number = 0
     hashes: dict[str, str] = {}
     texts: dict[str, str] = {}
+    revisions: dict[str, Revision] = {}
     strangers: list[Object] = []
     for obj in objects:
         name = str(obj["metadata"]["name"])
@@ -69,14 +73,13 @@ def trusted(stored: Iterable[Object], identity: ModelIdentity, settings: Setting
             strangers.append(obj)
             continue
         hashes[name], texts[name] = sha256(vouched), _annotation(vouched, SETTINGS_ANNOTATION)
-        if newest is None:
-            try:
-                newest = Revision.from_object(vouched), _number(obj)
-            except RevisionUnreadable:
-                # Written by a version that this one cannot read; an older one is better than none.
-                continue
-    revision, number = newest or (None, 0)
-    return Trusted(revision, number, hashes, texts, frozenset(listed), tuple(strangers))
+        # One that this version cannot read was written by another; an older one is better than none.
+        with suppress(RevisionUnreadable):
+            revision = Revision.from_object(vouched)
+            number = number if revisions else _number(obj)
+            revisions[name] = revision
+    newest = next(iter(revisions.values()), None)
+    return Trusted(newest, number, hashes, texts, revisions, frozenset(listed), tuple(strangers))
 
 
 def to_object(revision: Revision, identity: ModelIdentity, number: int, known: Trusted) -> dict[str, Any]:

@@ -38,6 +38,13 @@ class Decision:
     problems: tuple[Problem, ...]
     warnings: tuple[str, ...]
 
+    @property
+    def revisions(self) -> Mapping[str, Revision]:
+        """All that pods may be of, by name: those that are stored, and `revision` as it is to be."""
+        if self.revision is None or self.controller_revision is None:
+            return self.trusted.revisions
+        return {**self.trusted.revisions, self.controller_revision["metadata"]["name"]: self.revision}
+
 
 def decide(model: Object, stored: Iterable[Object], settings: Settings) -> Decision:
     """A good spec becomes the revision; a bad one leaves the last good revision in force."""

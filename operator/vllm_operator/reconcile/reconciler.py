@@ -111,7 +111,7 @@ class Reconciler:
         if now is None:
             self._forget(key)
             return Gone()
-        self._probe(key, inputs.observed, decision.revision)
+        self._probe(key, inputs.observed, decision)
         if replace(ModelIdentity.of(now), status=identity.status) != identity:
             return RequeueAfter(0)  # edited meanwhile, and its event will be no news to the store
         if isinstance(failure, TransientError | Bug):
@@ -176,9 +176,10 @@ class Reconciler:
             return ""
         return warning.newest(found.items)
 
-    def _probe(self, key: Key, observed: ObservedState, revision: Revision | None) -> None:
+    def _probe(self, key: Key, observed: ObservedState, decision: Decision | None = None) -> None:
         """Probe the model's pods from now on, and remember since when each of them was ready for that."""
-        self.probes.watch(key, probe_targets(observed, revision))
+        revision, stored = (decision.revision, decision.revisions) if decision else (None, {})
+        self.probes.watch(key, probe_targets(observed, revision, stored))
         before, now = self._probing_since.pop(key, {}), self.clock()
         ready = [fields.text(pod, "metadata", "uid") for pod in observed.pods if pods.is_ready(pod)]
         if ready:
@@ -210,7 +211,7 @@ class Reconciler:
 
     def _forget(self, key: Key) -> None:
         self.store.forget_model(key)
-        self._probe(key, ObservedState(), None)
+        self._probe(key, ObservedState())
         self.failures.forget(key)
         self.children.applier.forget(key.namespace, key.name)
         self.events.forget(key)

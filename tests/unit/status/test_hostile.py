@@ -128,7 +128,7 @@ def read_everything(state: ObservedState, model: Any) -> None:
         condition["message"].encode()
     list(events(inputs, NOW, reporter="operator-0"))
     to_prune(model.identity(), revision, state, history_limit=1)
-    probe_targets(state, revision)
+    probe_targets(state, revision, {revision.name("opt"): revision})
 
 
 @settings(max_examples=300, deadline=None)
