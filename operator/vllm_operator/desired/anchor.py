@@ -57,6 +57,7 @@ def trusted(stored: Iterable[Object], identity: ModelIdentity, settings: Setting
     A status from before `status.revisions` vouches by name for the revisions that it says are used, if their
     image is the one that it names or one of the administrator's.
     """
+    keeps_lists = any(part in identity.status for part in _OF_LISTS)
     listed = _listed(identity.status)
     objects = sorted((obj for obj in stored if is_owned(obj, identity)), key=_number, reverse=True)
     number = 0
@@ -67,7 +68,7 @@ def trusted(stored: Iterable[Object], identity: ModelIdentity, settings: Setting
     for obj in objects:
         name = str(obj["metadata"]["name"])
         vouched = _by_hash(obj, listed[name]) if name in listed else None
-        if listed is _NONE and _by_name(obj, identity, settings):
+        if not keeps_lists and _by_name(obj, identity, settings):
             vouched = obj
         if vouched is None:
             strangers.append(obj)
@@ -96,12 +97,12 @@ def listing(stored: Iterable[Object], known: Trusted, desired: Object | None) ->
     """`status.revisions`: of what is stored now, what was vouched for and what was just written."""
     written = {desired["metadata"]["name"]: sha256(desired)} if desired else {}
     found: list[dict[str, str]] = []
-    for obj in sorted(stored, key=_number, reverse=True)[:MAX_LISTED]:
+    for obj in sorted(stored, key=_number, reverse=True):
         name = obj["metadata"]["name"]
         digest = written[name] if written.get(name) == sha256(obj) else known.hashes.get(name)
         if digest:
             found.append({"name": name, "sha256": digest})
-    return found
+    return found[:MAX_LISTED]
 
 
 def warnings(known: Trusted, desired: Object | None) -> Iterator[str]:
@@ -119,13 +120,13 @@ def warnings(known: Trusted, desired: Object | None) -> Iterator[str]:
         )
 
 
-#: Told apart from a list that is there: a status from before there were lists.
-_NONE: Final[Mapping[str, str]] = {}
+#: A status with any of these is of a version that keeps lists, also where there is nothing to list: by names
+#: it vouches for nothing. The first is in each status that such a version writes.
+_OF_LISTS: Final = ("servingPods", "revisions")
 
 
 def _listed(status: Mapping[str, Any]) -> Mapping[str, str]:
-    entries = status.get("revisions")
-    return {str(e["name"]): str(e["sha256"]) for e in entries} if entries else _NONE
+    return {str(entry["name"]): str(entry["sha256"]) for entry in status.get("revisions") or ()}
 
 
 def _by_hash(obj: Object, digest: str) -> Object | None:

@@ -7,11 +7,13 @@ from typing import Any
 
 import pytest
 
-from unit.builders import SETTINGS, ModelBuilder, a_model
+from unit.builders import NOW, SETTINGS, ModelBuilder, a_model
 from vllm_operator.desired.anchor import MAX_LISTED, PREVIOUS_ANNOTATION, listing, sha256
-from vllm_operator.desired.decision import Decision, decide
+from vllm_operator.desired.decision import Decision, as_it_is, decide
 from vllm_operator.desired.revision import SETTINGS_ANNOTATION, Revision
+from vllm_operator.observed.state import ObservedState
 from vllm_operator.settings import Settings
+from vllm_operator.status.compute import StatusInputs, compute
 
 Object = dict[str, Any]
 NEXT = SETTINGS.model_copy(update={"runtime_image": "registry.example.com/triton:2"})
@@ -126,6 +128,42 @@ def test_a_forged_revision_is_not_used_either_while_the_spec_is_refused(forgery:
     assert decision.problems
     assert decision.warnings
     assert decision.revision is None or image(decision) == SETTINGS.runtime_image
+
+
+#: What a version that keeps lists writes into the status where none of what is stored is its own.
+NOTHING_LISTED: Mapping[str, dict[str, Any]] = {
+    "no list": {"servingPods": []},
+    "pods, and no list": {"servingPods": ["uid-of-a"]},
+    "an empty list": {"revisions": []},
+    "both": {"servingPods": [], "revisions": []},
+}
+
+
+@pytest.mark.parametrize("status", NOTHING_LISTED)
+@pytest.mark.parametrize("in_place", [False, True])
+def test_where_nothing_is_listed_nothing_is_vouched_for(status: str, in_place: bool) -> None:
+    """The status still names the revision that it had before somebody replaced it."""
+    (genuine,) = converged().stored
+    evil = forged(genuine, 1, image=SETTINGS.runtime_image)
+    evil["data"]["pod_template"]["spec"]["containers"][0]["image"] = SETTINGS.runtime_image
+    evil["data"]["pod_template"]["spec"]["containers"][0]["command"] = ["mine"]
+    evil["metadata"]["name"] = Revision.from_object(evil).name("opt")
+    if in_place:
+        evil["metadata"] = genuine["metadata"]
+    named = {"updateRevision": evil["metadata"]["name"], "currentRevision": evil["metadata"]["name"]}
+    ran = {"runtime": {"image": SETTINGS.runtime_image}}
+    for model in (a_model(), a_model().paused()):
+        found = model.with_status(NOTHING_LISTED[status] | named | ran).object()
+        for decide_by in (decide, as_it_is):
+            decision = decide_by(found, [evil], SETTINGS)
+            assert decision.trusted.revision is None
+            assert decision.trusted.strangers
+            assert listing([evil], decision.trusted, None) == []
+
+
+def test_each_status_tells_that_its_version_keeps_lists() -> None:
+    inputs = StatusInputs(a_model().identity(), (), None, ObservedState())
+    assert "servingPods" in compute(inputs, NOW)
 
 
 @pytest.mark.parametrize("forgery", FORGERIES)
@@ -281,3 +319,17 @@ def test_no_more_is_listed_than_the_status_takes() -> None:
     names = [entry["name"] for entry in listing(many, known, None)]
     assert len(names) == MAX_LISTED
     assert names[0] == f"opt-{MAX_LISTED + 4}"
+
+
+def test_strangers_push_nothing_of_ours_out_of_the_list() -> None:
+    cluster = converged()
+    (genuine,) = cluster.stored
+    strangers = [
+        {**forged(genuine, 100 + n), "metadata": {**genuine["metadata"], "name": f"opt-{n}"}}
+        for n in range(MAX_LISTED)
+    ]
+    cluster.stored = (genuine, *strangers)
+    for _ in range(2):
+        decision = cluster.reconcile(NEXT)
+        assert cluster.names() == [genuine["metadata"]["name"]]
+        assert image(decision) == SETTINGS.runtime_image
