@@ -71,7 +71,7 @@ class Reconciler:
     leading_since: datetime
     events: EventPoster
     inherited_until: datetime | None = None
-    """Until when the statuses that this operator found were kept true by the one before it."""
+    """Until when the operator before this one may have written the statuses that this one found."""
     failures: Failures = field(default_factory=Failures)
     _probing_since: dict[Key, dict[str, datetime]] = field(default_factory=dict)
     clock: Callable[[], datetime] = field(default=lambda: datetime.now(UTC))
