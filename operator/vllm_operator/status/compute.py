@@ -10,11 +10,15 @@ from vllm_operator.observed import fields
 from vllm_operator.status import policies
 from vllm_operator.status.available import available, zero
 from vllm_operator.status.facts import Facts, RevisionView, StatusInputs, read
+from vllm_operator.status.pods import one_line
 from vllm_operator.status.policies import Finding
 from vllm_operator.status.remedies import message
 
 MAX_FAILING_PODS: Final = 10
 _MAX_MODEL_REVISIONS: Final = 10
+#: As the schema has it, or less: a status that is too long is refused whole.
+_MAX_TEXT: Final = 1024
+_MAX_MESSAGE: Final = 4096
 
 __all__ = ["StatusInputs", "compute"]
 
@@ -111,7 +115,8 @@ def _is_reconciling(facts: Facts, ready: Finding, current_revision: str) -> bool
 
 def _rendered(facts: Facts) -> str:
     warnings = "".join(f" Warning: {text}." for text in facts.inputs.warnings)
-    return f"The model repository is in ConfigMap {facts.update_revision}.{warnings}"
+    text = f"The model repository is in ConfigMap {facts.update_revision}.{warnings}"
+    return one_line(text, limit=_MAX_MESSAGE)
 
 
 def _condition(
@@ -149,7 +154,7 @@ def _runtime(facts: Facts, revision: RevisionView) -> dict[str, str]:
     for part in ("triton", "vllm"):
         said = sorted({getattr(pod.probe.backend, part) for pod in facts.updated if pod.probe} - {""})
         if value := ", ".join(said) or fields.text(known, part):
-            found[part] = value
+            found[part] = one_line(value, limit=_MAX_TEXT)
     return found
 
 
