@@ -172,7 +172,7 @@ _POD_NAME: Final = re.compile(r'pods "[^"]*"')
 
 def pods_refused(facts: Facts) -> Finding | None:
     """Quota, Pod Security or a webhook does not let pods be created."""
-    failure = fields.condition(facts.inputs.observed.deployment, "ReplicaFailure")
+    failure = facts.said_of_children("ReplicaFailure")
     if failure.get("status") != "True":
         return None
     excerpt = one_line(_POD_NAME.sub("pods", fields.text(failure, "message")))
