@@ -74,6 +74,8 @@ class Reconciler:
     """Until when the operator before this one may have written the statuses that this one found."""
     failures: Failures = field(default_factory=Failures)
     _probing_since: dict[Key, dict[str, datetime]] = field(default_factory=dict)
+    _unlisted: dict[Key, anchor.Listing] = field(default_factory=dict)
+    """Revisions as written, where the status that lists them was not answered."""
     clock: Callable[[], datetime] = field(default=lambda: datetime.now(UTC))
 
     async def reconcile(self, key: Key) -> Outcome:
@@ -87,7 +89,7 @@ class Reconciler:
 
         # 2 parse the spec, accept it as revision
         observed = self._observe(key, identity)
-        decision, bug = self._decide(model, observed)
+        decision, bug = self._decide(key, model, observed)
         inputs = self._inputs(key, identity, decision, observed)
 
         # 3 build the desired children, 4 apply each of them, 5 prune what is ours and no longer wanted
@@ -107,7 +109,9 @@ class Reconciler:
             failure=self._lasting(key, failure, decision),
         )
         inputs = replace(inputs, warning=await self._newest_warning(inputs))
+        self._unlisted[key] = inputs.revisions
         now = await self._report(model, inputs)
+        del self._unlisted[key]
         if now is None:
             self._forget(key)
             return Gone()
@@ -212,6 +216,7 @@ class Reconciler:
     def _forget(self, key: Key) -> None:
         self.store.forget_model(key)
         self._probe(key, ObservedState())
+        self._unlisted.pop(key, None)
         self.failures.forget(key)
         self.children.applier.forget(key.namespace, key.name)
         self.events.forget(key)
@@ -220,13 +225,13 @@ class Reconciler:
     def _observe(self, key: Key, identity: ModelIdentity) -> ObservedState:
         return self.store.observe(key, identity.uid, self.probes.results(key))
 
-    def _decide(self, model: Object, observed: ObservedState) -> tuple[Decision, Bug | None]:
+    def _decide(self, key: Key, model: Object, observed: ObservedState) -> tuple[Decision, Bug | None]:
         """What the spec comes to; a model that is not understood stays as it is."""
-        stored = observed.controller_revisions
+        stored, written = observed.controller_revisions, self._unlisted.get(key, ())
         try:
-            return decide(model, stored, self.settings), None
+            return decide(model, stored, self.settings, written), None
         except Exception as error:
-            return as_it_is(model, stored, self.settings), Bug(error)
+            return as_it_is(model, stored, self.settings, written), Bug(error)
 
     def _desired(self, inputs: StatusInputs, decision: Decision) -> Sequence[Object]:
         """The children in the order to apply. The revision first: from it all the rest can be repaired."""

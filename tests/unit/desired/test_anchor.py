@@ -21,19 +21,27 @@ NEXT = SETTINGS.model_copy(update={"runtime_image": "registry.example.com/triton
 
 @dataclass
 class Cluster:
-    """What is stored of one model; `crash` leaves the status unwritten."""
+    """What is stored of one model.
+
+    `crash` leaves the status unwritten; `unanswered`, too, and the operator goes on and knows what it wrote.
+    """
 
     model: ModelBuilder
     stored: tuple[Object, ...] = ()
+    unlisted: Sequence[Mapping[str, str]] = ()
 
-    def reconcile(self, settings: Settings = SETTINGS, *, crash: bool = False) -> Decision:
-        decision = decide(self.model.object(), self.stored, settings)
+    def reconcile(
+        self, settings: Settings = SETTINGS, *, crash: bool = False, unanswered: bool = False
+    ) -> Decision:
+        decision = decide(self.model.object(), self.stored, settings, self.unlisted)
         wanted = decision.controller_revision
         if wanted is not None:
             others = (obj for obj in self.stored if obj["metadata"]["name"] != wanted["metadata"]["name"])
             self.stored = (*others, deepcopy(dict(wanted)))
-        if not crash:
-            status = {"revisions": listing(self.stored, decision.trusted, wanted)}
+        listed = listing(self.stored, decision.trusted, wanted)
+        self.unlisted = listed if unanswered else ()
+        if not crash and not unanswered:
+            status: dict[str, Any] = {"revisions": listed}
             if wanted:
                 status["updateRevision"] = wanted["metadata"]["name"]
             self.model = self.model.with_status(status)
@@ -333,3 +341,54 @@ def test_strangers_push_nothing_of_ours_out_of_the_list() -> None:
         decision = cluster.reconcile(NEXT)
         assert cluster.names() == [genuine["metadata"]["name"]]
         assert image(decision) == SETTINGS.runtime_image
+
+
+@pytest.mark.parametrize("times", [1, 3])
+def test_edits_while_no_status_is_taken_accuse_nobody(times: int) -> None:
+    cluster = converged()
+    for seed in range(times):
+        cluster.model = cluster.model.with_engine_args(seed=seed)
+        assert cluster.reconcile(unanswered=True).warnings == ()
+    cluster.model = cluster.model.with_engine_args(seed=99)
+    assert cluster.reconcile().warnings == ()
+    assert len(cluster.names()) == times + 2, "all of them were the operator's"
+    assert sorted(obj["revision"] for obj in cluster.stored) == list(range(1, times + 3))
+
+
+@pytest.mark.parametrize("times", [1, 3])
+def test_edits_between_crashes_accuse_nobody(times: int) -> None:
+    cluster = converged()
+    for seed in range(times):
+        cluster.model = cluster.model.with_engine_args(seed=seed)
+        assert cluster.reconcile(crash=True).warnings == ()
+    cluster.model = cluster.model.with_engine_args(seed=99)
+    for _ in range(3):
+        assert cluster.reconcile().warnings == ()
+    assert len(cluster.names()) == 2
+
+
+def test_what_a_forger_puts_in_place_of_an_unlisted_revision_is_not_used() -> None:
+    cluster = converged()
+    cluster.model = cluster.model.with_engine_args(seed=1)
+    decision = cluster.reconcile(unanswered=True)
+    assert decision.controller_revision is not None
+    (genuine,) = (
+        obj for obj in cluster.stored if obj["metadata"] == decision.controller_revision["metadata"]
+    )
+    evil = {**forged(genuine, 2), "metadata": genuine["metadata"]}
+    cluster.stored = tuple(evil if obj is genuine else obj for obj in cluster.stored)
+    decision = cluster.reconcile()
+    assert image(decision) == SETTINGS.runtime_image
+    assert len(decision.warnings) == 1
+
+
+@pytest.mark.parametrize("number", [2**31 - 1, 2**31, 2**63 - 1])
+def test_a_strangers_number_leaves_room_for_the_next_revision(number: int) -> None:
+    cluster = converged()
+    cluster.stored = (*cluster.stored, forged(cluster.stored[0], number))
+    for seed in range(3):
+        cluster.model = cluster.model.with_engine_args(seed=seed)
+        decision = cluster.reconcile()
+        assert decision.controller_revision is not None
+        assert decision.controller_revision["revision"] <= 2**31 + seed
+        assert decision.controller_revision["revision"] > decision.trusted.number

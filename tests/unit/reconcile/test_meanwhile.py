@@ -74,6 +74,7 @@ class _Applier:
     """Children are of no matter here."""
 
     forgotten = 0
+    made = 0
 
     async def look(self, *_: Any) -> None:
         return None
@@ -81,8 +82,14 @@ class _Applier:
     def check(self, *_: Any) -> None:
         pass
 
-    async def bring(self, wanted: Object, *_: Any) -> None:
-        return None
+    async def bring(self, wanted: Object, *_: Any) -> Object:
+        """Made as it is asked for."""
+        self.made += 1
+        server = {"uid": f"child-{self.made}", "resourceVersion": str(self.made)}
+        return {**wanted, "metadata": {**wanted["metadata"], **server}}
+
+    async def prune(self, *_: Any) -> None:
+        pass
 
     def forget(self, *_: Any) -> None:
         self.forgotten += 1
@@ -217,3 +224,27 @@ async def test_a_model_that_was_asked_for_is_forgotten_when_its_end_is_told() ->
     with pytest.raises(TransientError):
         await world.reconciler.reconcile(KEY)
     assert world.store.discard(cluster.model) == {KEY}
+
+
+async def test_a_revision_whose_status_was_not_answered_is_still_the_operators() -> None:
+    world = _World()
+    cluster = world.cluster
+
+    def breaks() -> None:
+        raise ApiError("PATCH /opt/status", 500)
+
+    await world.reconciler.reconcile(KEY)
+    for edit in (breaks, lambda: None):
+        cluster.change(edited)
+        assert cluster.model is not None
+        cluster.model["spec"]["engineArgs"]["seed"] = len(cluster.statuses) + 7 * (edit is breaks)
+        cluster.tell()
+        cluster.meanwhile.append(edit)
+        if edit is breaks:
+            with pytest.raises(TransientError):
+                await world.reconciler.reconcile(KEY)
+        else:
+            await world.reconciler.reconcile(KEY)
+    assert not any("not used" in c["message"] for c in cluster.statuses[-1]["conditions"])
+    assert len(cluster.statuses[-1]["revisions"]) == 3
+    assert not world.reconciler._unlisted
