@@ -10,6 +10,7 @@ from vllm_operator.observed import fields
 from vllm_operator.status import policies
 from vllm_operator.status.available import available, zero
 from vllm_operator.status.facts import Facts, RevisionView, StatusInputs, read
+from vllm_operator.status.held_against import held_against, stuck
 from vllm_operator.status.pods import one_line
 from vllm_operator.status.policies import Finding
 from vllm_operator.status.remedies import message
@@ -168,8 +169,8 @@ def _model_revisions(facts: Facts) -> list[str]:
 
 
 def _failing_pods(facts: Facts) -> list[dict[str, str]]:
-    failing = {pod.name: held for pod in facts.pods if (held := policies.held_against(pod)) is not None}
-    failing |= {pod.name: policies.stuck(pod) for pod in facts.ending if pod.stuck}
+    failing = {pod.name: held for pod in facts.pods if (held := held_against(pod)) is not None}
+    failing |= {pod.name: stuck(pod) for pod in facts.ending if pod.stuck}
     return [
         {"name": name, "reason": reason.value, "message": message}
         for name, (reason, message) in sorted(failing.items())[:MAX_FAILING_PODS]
