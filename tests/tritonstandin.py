@@ -38,7 +38,7 @@ class TritonStandIn(service_pb2_grpc.GRPCInferenceServiceServicer):
         self._calls = calls
         self.text = " Paris"
         self.generates = True
-        self.info: dict[str, Any] | None = {
+        self.info: Any = {
             "triton": "2.51.0",
             "vllm": "0.32.0",
             "backend": "0.1.0",
@@ -123,7 +123,8 @@ class TritonStandIn(service_pb2_grpc.GRPCInferenceServiceServicer):
         if self.info is None:
             yield _error("unexpected inference input 'backend_info_request' for model")
         else:
-            yield _response(request, "backend_info", json.dumps(self.info))
+            text = self.info if isinstance(self.info, str) else json.dumps(self.info)
+            yield _response(request, "backend_info", text)
 
     def _infer(self, request: Any, names: set[str]) -> Any:
         if "embedding_request" in names:

@@ -83,7 +83,7 @@ async def _operate(settings: Settings, lease: Lease, stop: asyncio.Event, progre
             probes=prober,
             settings=settings,
             leading_since=datetime.now(UTC),
-            inherited_until=lease.previous_renewal,
+            inherited_until=lease.predecessor_until(),
             events=EventPoster(client, lease.identity),
         )
         try:

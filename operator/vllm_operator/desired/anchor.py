@@ -7,7 +7,8 @@ What is not listed, or hashes otherwise, is not used.
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -23,8 +24,12 @@ from vllm_operator.settings import Settings
 PREVIOUS_ANNOTATION: Final = f"{GROUP}/previous-settings"
 #: As many as the status takes.
 MAX_LISTED: Final = 64
+#: Of strangers no greater number is believed; the API takes 64 bits.
+_MAX_NUMBER: Final = 2**31
 
 Object = Mapping[str, Any]
+#: Entries of `status.revisions`: name and sha256.
+Listing = Sequence[Mapping[str, str]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +42,8 @@ class Trusted:
     """Every revision that can be vouched for, by name, with the hash that says so."""
     settings: Mapping[str, str] = field(default_factory=dict)
     """Their settings, as text."""
+    revisions: Mapping[str, Revision] = field(default_factory=dict)
+    """Those of them that can be read."""
     listed: frozenset[str] = frozenset()
     """Names in the status."""
     strangers: tuple[Object, ...] = ()
@@ -48,40 +55,44 @@ def sha256(obj: Object) -> str:
     return _hash(obj.get("data"), _annotation(obj, SETTINGS_ANNOTATION))
 
 
-def trusted(stored: Iterable[Object], identity: ModelIdentity, settings: Settings) -> Trusted:
+def trusted(
+    stored: Iterable[Object], identity: ModelIdentity, settings: Settings, written: Listing = ()
+) -> Trusted:
     """What of the model's ControllerRevisions may be used.
 
+    `written` is the list that this process wrote last, of which the status is not known to have it.
     A status from before `status.revisions` vouches by name for the revisions that it says are used, if their
     image is the one that it names or one of the administrator's.
     """
-    listed = _listed(identity.status)
+    keeps_lists = any(part in identity.status for part in _OF_LISTS)
+    listed = _digests(identity.status.get("revisions") or ()), _digests(written)
     objects = sorted((obj for obj in stored if is_owned(obj, identity)), key=_number, reverse=True)
-    newest: tuple[Revision, int] | None = None
+    number = 0
     hashes: dict[str, str] = {}
     texts: dict[str, str] = {}
+    revisions: dict[str, Revision] = {}
     strangers: list[Object] = []
     for obj in objects:
         name = str(obj["metadata"]["name"])
-        vouched = _by_hash(obj, listed[name]) if name in listed else None
-        if listed is _NONE and _by_name(obj, identity, settings):
+        vouched = _by_hash(obj, {digests[name] for digests in listed if name in digests})
+        if not keeps_lists and _by_name(obj, identity, settings):
             vouched = obj
         if vouched is None:
             strangers.append(obj)
             continue
         hashes[name], texts[name] = sha256(vouched), _annotation(vouched, SETTINGS_ANNOTATION)
-        if newest is None:
-            try:
-                newest = Revision.from_object(vouched), _number(obj)
-            except RevisionUnreadable:
-                # Written by a version that this one cannot read; an older one is better than none.
-                continue
-    revision, number = newest or (None, 0)
-    return Trusted(revision, number, hashes, texts, frozenset(listed), tuple(strangers))
+        # One that this version cannot read was written by another; an older one is better than none.
+        with suppress(RevisionUnreadable):
+            revision = Revision.from_object(vouched)
+            number = number if revisions else _number(obj)
+            revisions[name] = revision
+    newest = next(iter(revisions.values()), None)
+    return Trusted(newest, number, hashes, texts, revisions, frozenset().union(*listed), tuple(strangers))
 
 
-def to_object(revision: Revision, identity: ModelIdentity, number: int, known: Trusted) -> dict[str, Any]:
+def to_object(revision: Revision, identity: ModelIdentity, known: Trusted) -> dict[str, Any]:
     """The ControllerRevision to apply: with the settings that the status still lists where they change."""
-    obj = revision.to_object(identity, number)
+    obj = revision.to_object(identity, _next_number(revision, identity, known))
     annotations = obj["metadata"]["annotations"]
     before = known.settings.get(obj["metadata"]["name"])
     if before not in (None, annotations[SETTINGS_ANNOTATION]):
@@ -89,47 +100,58 @@ def to_object(revision: Revision, identity: ModelIdentity, number: int, known: T
     return obj
 
 
+def _next_number(revision: Revision, identity: ModelIdentity, known: Trusted) -> int:
+    """Above all others that are stored, so that what a crash left unlisted is older than what came next."""
+    if known.revision is not None and revision.hash == known.revision.hash:
+        return known.number
+    name = revision.name(identity.name)
+    others = (_number(obj) for obj in known.strangers if obj["metadata"]["name"] != name)
+    # A stranger may have any number, and there is a largest one.
+    return 1 + max((known.number, *(number for number in others if number < _MAX_NUMBER)))
+
+
 def listing(stored: Iterable[Object], known: Trusted, desired: Object | None) -> list[dict[str, str]]:
     """`status.revisions`: of what is stored now, what was vouched for and what was just written."""
     written = {desired["metadata"]["name"]: sha256(desired)} if desired else {}
     found: list[dict[str, str]] = []
-    for obj in sorted(stored, key=_number, reverse=True)[:MAX_LISTED]:
+    for obj in sorted(stored, key=_number, reverse=True):
         name = obj["metadata"]["name"]
         digest = written[name] if written.get(name) == sha256(obj) else known.hashes.get(name)
         if digest:
             found.append({"name": name, "sha256": digest})
-    return found
+    return found[:MAX_LISTED]
 
 
 def warnings(known: Trusted, desired: Object | None) -> Iterator[str]:
     """What to say of stored revisions that somebody else wrote and that look like ours."""
     wanted = desired["metadata"]["name"] if desired else ""
+    newest = _number(desired) if desired and known.revision else 0
     for obj in known.strangers:
         name = obj["metadata"]["name"]
         if name == wanted and desired and sha256(obj) == sha256(desired):
             continue  # just written; a crash came before the status
-        if name != wanted and name not in known.listed and _number(obj) < known.number:
-            continue  # history of an operator that kept no list
+        if name != wanted and name not in known.listed and _number(obj) < newest:
+            continue  # history: of an operator that kept no list, or that ended before it wrote one
         yield (
-            f"ControllerRevision {name} is not used: `status.revisions` lists what the operator wrote, not "
-            "this; find out who wrote it, and delete it"
+            f"ControllerRevision {name} is not used, as `status.revisions` does not list it like this: "
+            "somebody else wrote it, or the operator ended while it did; find out who, and delete it"
         )
 
 
-#: Told apart from a list that is there: a status from before there were lists.
-_NONE: Final[Mapping[str, str]] = {}
+#: A status with any of these is of a version that keeps lists, also where there is nothing to list: by names
+#: it vouches for nothing. The first is in each status that such a version writes.
+_OF_LISTS: Final = ("servingPods", "revisions")
 
 
-def _listed(status: Mapping[str, Any]) -> Mapping[str, str]:
-    entries = status.get("revisions")
-    return {str(e["name"]): str(e["sha256"]) for e in entries} if entries else _NONE
+def _digests(listing: Listing) -> Mapping[str, str]:
+    return {str(entry["name"]): str(entry["sha256"]) for entry in listing}
 
 
-def _by_hash(obj: Object, digest: str) -> Object | None:
+def _by_hash(obj: Object, digests: Collection[str]) -> Object | None:
     """The object as it was written, None if its data are others."""
-    for name in (SETTINGS_ANNOTATION, PREVIOUS_ANNOTATION):
+    for name in (SETTINGS_ANNOTATION, PREVIOUS_ANNOTATION) if digests else ():
         text = _annotation(obj, name)
-        if _hash(obj.get("data"), text) == digest:
+        if _hash(obj.get("data"), text) in digests:
             metadata = {**obj["metadata"], "annotations": {SETTINGS_ANNOTATION: text}}
             return {**obj, "metadata": metadata}
     return None

@@ -38,11 +38,23 @@ class Decision:
     problems: tuple[Problem, ...]
     warnings: tuple[str, ...]
 
+    @property
+    def revisions(self) -> Mapping[str, Revision]:
+        """All that pods may be of, by name: those that are stored, and `revision` as it is to be."""
+        if self.revision is None or self.controller_revision is None:
+            return self.trusted.revisions
+        return {**self.trusted.revisions, self.controller_revision["metadata"]["name"]: self.revision}
 
-def decide(model: Object, stored: Iterable[Object], settings: Settings) -> Decision:
-    """A good spec becomes the revision; a bad one leaves the last good revision in force."""
+
+def decide(
+    model: Object, stored: Iterable[Object], settings: Settings, written: anchor.Listing = ()
+) -> Decision:
+    """A good spec becomes the revision; a bad one leaves the last good revision in force.
+
+    `written` is the list of revisions that this process wrote last, if the status is not known to have it.
+    """
     identity = ModelIdentity.of(model)
-    trusted = anchor.trusted(stored, identity, settings)
+    trusted = anchor.trusted(stored, identity, settings, written)
     revision = current = trusted.revision
     spec: VLLMModelSpec | None = None
     problems: tuple[Problem, ...] = ()
@@ -60,22 +72,19 @@ def decide(model: Object, stored: Iterable[Object], settings: Settings) -> Decis
             said = tuple(map(_outgrown, error.problems))
         else:
             problems = error.problems
-    wanted = _controller_revision(revision, identity, trusted) if revision else None
+    wanted = anchor.to_object(revision, identity, trusted) if revision else None
     said += tuple(anchor.warnings(trusted, wanted))
     return Decision(revision, wanted, trusted, spec, problems, said)
 
 
-def as_it_is(model: Object, stored: Iterable[Object], settings: Settings) -> Decision:
+def as_it_is(
+    model: Object, stored: Iterable[Object], settings: Settings, written: anchor.Listing = ()
+) -> Decision:
     """The last good revision, whatever the spec says: of a model that is being deleted, for example."""
     identity = ModelIdentity.of(model)
-    trusted = anchor.trusted(stored, identity, settings)
-    wanted = _controller_revision(trusted.revision, identity, trusted) if trusted.revision else None
+    trusted = anchor.trusted(stored, identity, settings, written)
+    wanted = anchor.to_object(trusted.revision, identity, trusted) if trusted.revision else None
     return Decision(trusted.revision, wanted, trusted, None, (), ())
-
-
-def _controller_revision(revision: Revision, identity: ModelIdentity, trusted: anchor.Trusted) -> Object:
-    is_new = trusted.revision is None or revision.hash != trusted.revision.hash
-    return anchor.to_object(revision, identity, trusted.number + is_new, trusted)
 
 
 def _warnings(

@@ -9,7 +9,7 @@ import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from vllm_operator.kube.client import ApiError, KubeClient
@@ -45,6 +45,8 @@ class Lease:
     """When the holder before this one last renewed it, by its clock and never later than now: until then its
     watches and probes made progress. None: there was none, or it is not known."""
     _held: dict[str, Any] | None = None
+    _tried: bool = False
+    """A write was sent. Whether it was taken is not known where its answer did not come."""
     _renewed: float = 0.0
     _seen: tuple[Any, float] = field(default=(None, 0.0))
 
@@ -81,6 +83,16 @@ class Lease:
                     await self._resolve_conflict()
                 else:
                     _log.warning("lease not renewed", problem=str(error))
+
+    def predecessor_until(self) -> datetime | None:
+        """Until when the holder before this one may have written: it held on for the renew deadline.
+
+        Never later than now; None if there was none, or it is not known.
+        """
+        if self.previous_renewal is None:
+            return None
+        last = self.previous_renewal + timedelta(seconds=self.renew_deadline_seconds)
+        return min(last, datetime.now(UTC))
 
     def fence(self) -> None:
         """Ends the process unless the lease is held and fresh. Called before each write."""
@@ -122,8 +134,9 @@ class Lease:
     async def _write(self, found: dict[str, Any] | None) -> bool:
         """Create or replace; False when another was quicker while this one does not hold it."""
         sent = _now()
-        if self._held is None:
+        if not (self._tried and self._is_ours(found)):
             self.previous_renewal = _renewal(found)
+        self._tried = True
         lease = self._manifest(found)
         try:
             if found is None:
@@ -140,7 +153,7 @@ class Lease:
     def _manifest(self, found: dict[str, Any] | None) -> dict[str, Any]:
         now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
         before = (found or {}).get("spec") or {}
-        same_holder = before.get("holderIdentity") == self.identity
+        same_holder = self._is_ours(found)
         spec = {
             "holderIdentity": self.identity,
             "leaseDurationSeconds": round(self.duration_seconds),
@@ -156,6 +169,9 @@ class Lease:
             "spec": spec,
         }
 
+    def _is_ours(self, found: dict[str, Any] | None) -> bool:
+        return ((found or {}).get("spec") or {}).get("holderIdentity") == self.identity
+
     async def _resolve_conflict(self) -> None:
         """Somebody wrote the Lease: an edit of its labels is no matter, another holder is the end."""
         try:
@@ -164,7 +180,7 @@ class Lease:
             if error.not_found:
                 self.end_process("the lease was deleted")
             return
-        if (found.get("spec") or {}).get("holderIdentity") != self.identity:
+        if not self._is_ours(found):
             self.end_process("another holder has the lease")
         self._held = found
 

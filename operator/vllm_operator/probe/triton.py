@@ -21,6 +21,9 @@ _LEAST_DEADLINE_SECONDS = 5.0
 _INFO_SECONDS = 2.0
 _CONNECT_SECONDS = 1.0
 _EXCERPT = 300
+#: Of a version or a commit, and how many commits of one pod.
+_LONGEST_SAID = 128
+_MOST_SAID = 10
 #: gRPC core's words for a peer that answers in another protocol.
 _FOREIGN = (
     "http1.x server",
@@ -167,8 +170,8 @@ async def _embed(call: "_Call", target: ProbeTarget) -> None:
     if not answers:
         raise _Refused("the stream ended without a response")
     try:
-        vector = json.loads(answers[0])
-    except ValueError:
+        vector = json.loads(answers[0], parse_int=float)
+    except (ValueError, RecursionError):
         raise _Misunderstood("the embedding is not JSON") from None
     numbers = isinstance(vector, list) and all(
         isinstance(x, int | float) and math.isfinite(x) for x in vector
@@ -182,20 +185,31 @@ async def _backend_info(call: "_Call") -> Mapping[str, Any]:
     try:
         async with asyncio.timeout(_INFO_SECONDS):
             info = json.loads(await call.one([_flag("backend_info_request")], output="backend_info"))
-    except (TimeoutError, ValueError, _Refused, _Misunderstood):
+    except (TimeoutError, ValueError, RecursionError, _Refused, _Misunderstood):
         return {}
     return info if isinstance(info, Mapping) else {}
 
 
 def _backend(info: Mapping[str, Any]) -> BackendInfo | None:
+    """What the pod says of itself as the status can take it, whoever answered."""
     if not info:
         return None
-    revisions = info.get("model_revisions") or ()
+    revisions = info.get("model_revisions")
     return BackendInfo(
-        triton=str(info.get("triton") or ""),
-        vllm=str(info.get("vllm") or ""),
-        model_revisions=tuple(str(revision) for revision in revisions),
+        triton=_said(info.get("triton")),
+        vllm=_said(info.get("vllm")),
+        model_revisions=tuple(
+            said
+            for revision in (revisions if isinstance(revisions, list) else ())
+            if (said := _said(revision))
+        )[:_MOST_SAID],
     )
+
+
+def _said(value: Any) -> str:
+    if not isinstance(value, str):
+        return ""
+    return "".join(letter for letter in value[:_LONGEST_SAID] if letter.isprintable())
 
 
 class _Call:

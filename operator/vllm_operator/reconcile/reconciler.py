@@ -71,9 +71,11 @@ class Reconciler:
     leading_since: datetime
     events: EventPoster
     inherited_until: datetime | None = None
-    """Until when the statuses that this operator found were kept true by the one before it."""
+    """Until when the operator before this one may have written the statuses that this one found."""
     failures: Failures = field(default_factory=Failures)
     _probing_since: dict[Key, dict[str, datetime]] = field(default_factory=dict)
+    _unlisted: dict[Key, anchor.Listing] = field(default_factory=dict)
+    """Revisions as written, where the status that lists them was not answered."""
     clock: Callable[[], datetime] = field(default=lambda: datetime.now(UTC))
 
     async def reconcile(self, key: Key) -> Outcome:
@@ -87,7 +89,7 @@ class Reconciler:
 
         # 2 parse the spec, accept it as revision
         observed = self._observe(key, identity)
-        decision, bug = self._decide(model, observed)
+        decision, bug = self._decide(key, model, observed)
         inputs = self._inputs(key, identity, decision, observed)
 
         # 3 build the desired children, 4 apply each of them, 5 prune what is ours and no longer wanted
@@ -107,9 +109,15 @@ class Reconciler:
             failure=self._lasting(key, failure, decision),
         )
         inputs = replace(inputs, warning=await self._newest_warning(inputs))
-        if not await self._report(model, inputs):
+        self._unlisted[key] = inputs.revisions
+        now = await self._report(model, inputs)
+        del self._unlisted[key]
+        if now is None:
+            self._forget(key)
             return Gone()
-        self._probe(key, inputs.observed, decision.revision)
+        self._probe(key, inputs.observed, decision)
+        if replace(ModelIdentity.of(now), status=identity.status) != identity:
+            return RequeueAfter(0)  # edited meanwhile, and its event will be no news to the store
         if isinstance(failure, TransientError | Bug):
             raise failure
         if any(problem.reason is Reason.NAME_CONFLICT for problem in inputs.problems):
@@ -172,9 +180,10 @@ class Reconciler:
             return ""
         return warning.newest(found.items)
 
-    def _probe(self, key: Key, observed: ObservedState, revision: Revision | None) -> None:
+    def _probe(self, key: Key, observed: ObservedState, decision: Decision | None = None) -> None:
         """Probe the model's pods from now on, and remember since when each of them was ready for that."""
-        self.probes.watch(key, probe_targets(observed, revision))
+        revision, stored = (decision.revision, decision.revisions) if decision else (None, {})
+        self.probes.watch(key, probe_targets(observed, revision, stored))
         before, now = self._probing_since.pop(key, {}), self.clock()
         ready = [fields.text(pod, "metadata", "uid") for pod in observed.pods if pods.is_ready(pod)]
         if ready:
@@ -196,15 +205,18 @@ class Reconciler:
         if known is not None and self.store.has("Deployment", key.namespace, key.name):
             return known
         try:
-            return await self.client.get(VLLM_MODELS, key.namespace, key.name)
+            found = await self.client.get(VLLM_MODELS, key.namespace, key.name)
         except ApiError as error:
             if error.not_found:
                 return None
             raise transient(error) from error
+        self.store.put(found)  # so that its end is news
+        return found
 
     def _forget(self, key: Key) -> None:
         self.store.forget_model(key)
-        self._probe(key, ObservedState(), None)
+        self._probe(key, ObservedState())
+        self._unlisted.pop(key, None)
         self.failures.forget(key)
         self.children.applier.forget(key.namespace, key.name)
         self.events.forget(key)
@@ -213,13 +225,13 @@ class Reconciler:
     def _observe(self, key: Key, identity: ModelIdentity) -> ObservedState:
         return self.store.observe(key, identity.uid, self.probes.results(key))
 
-    def _decide(self, model: Object, observed: ObservedState) -> tuple[Decision, Bug | None]:
+    def _decide(self, key: Key, model: Object, observed: ObservedState) -> tuple[Decision, Bug | None]:
         """What the spec comes to; a model that is not understood stays as it is."""
-        stored = observed.controller_revisions
+        stored, written = observed.controller_revisions, self._unlisted.get(key, ())
         try:
-            return decide(model, stored, self.settings), None
+            return decide(model, stored, self.settings, written), None
         except Exception as error:
-            return as_it_is(model, stored, self.settings), Bug(error)
+            return as_it_is(model, stored, self.settings, written), Bug(error)
 
     def _desired(self, inputs: StatusInputs, decision: Decision) -> Sequence[Object]:
         """The children in the order to apply. The revision first: from it all the rest can be repaired."""
@@ -236,8 +248,8 @@ class Reconciler:
         history = self.settings.revision_history_limit
         return state.to_prune(identity, revision, self._observe(key, identity), history_limit=history)
 
-    async def _report(self, model: Object, inputs: StatusInputs) -> bool:
-        """Steps 6 and 7; False when the model is gone."""
+    async def _report(self, model: Object, inputs: StatusInputs) -> Object | None:
+        """Steps 6 and 7; returns the model as it is by then, None when it is gone."""
         now = self.clock()
         identity = inputs.identity
         status = compute(inputs, now)
@@ -257,12 +269,14 @@ class Reconciler:
                 )
             except ApiError as error:
                 if error.not_found:
-                    self.store.forget_model(Key(identity.namespace, identity.name))
-                    return False
+                    return None
+                if error.status == 409:  # of another uid: the next reconcile asks the API server
+                    self.store.forget(model)
                 raise transient(error) from error
             self.store.put(answer)
             _log_ready(identity, status)
-        return True
+            return answer
+        return model
 
 
 def _replicas(identity: ModelIdentity, observed: ObservedState) -> int:

@@ -10,11 +10,16 @@ from vllm_operator.observed import fields
 from vllm_operator.status import policies
 from vllm_operator.status.available import available, zero
 from vllm_operator.status.facts import Facts, RevisionView, StatusInputs, read
+from vllm_operator.status.held_against import held_against, stuck
+from vllm_operator.status.pods import one_line
 from vllm_operator.status.policies import Finding
 from vllm_operator.status.remedies import message
 
 MAX_FAILING_PODS: Final = 10
 _MAX_MODEL_REVISIONS: Final = 10
+#: As the schema has it, or less: a status that is too long is refused whole.
+_MAX_TEXT: Final = 1024
+_MAX_MESSAGE: Final = 4096
 
 __all__ = ["StatusInputs", "compute"]
 
@@ -111,7 +116,8 @@ def _is_reconciling(facts: Facts, ready: Finding, current_revision: str) -> bool
 
 def _rendered(facts: Facts) -> str:
     warnings = "".join(f" Warning: {text}." for text in facts.inputs.warnings)
-    return f"The model repository is in ConfigMap {facts.update_revision}.{warnings}"
+    text = f"The model repository is in ConfigMap {facts.update_revision}.{warnings}"
+    return one_line(text, limit=_MAX_MESSAGE)
 
 
 def _condition(
@@ -149,7 +155,7 @@ def _runtime(facts: Facts, revision: RevisionView) -> dict[str, str]:
     for part in ("triton", "vllm"):
         said = sorted({getattr(pod.probe.backend, part) for pod in facts.updated if pod.probe} - {""})
         if value := ", ".join(said) or fields.text(known, part):
-            found[part] = value
+            found[part] = one_line(value, limit=_MAX_TEXT)
     return found
 
 
@@ -163,8 +169,8 @@ def _model_revisions(facts: Facts) -> list[str]:
 
 
 def _failing_pods(facts: Facts) -> list[dict[str, str]]:
-    failing = {pod.name: held for pod in facts.pods if (held := policies.held_against(pod)) is not None}
-    failing |= {pod.name: policies.stuck(pod) for pod in facts.ending if pod.stuck}
+    failing = {pod.name: held for pod in facts.pods if (held := held_against(pod)) is not None}
+    failing |= {pod.name: stuck(pod) for pod in facts.ending if pod.stuck}
     return [
         {"name": name, "reason": reason.value, "message": message}
         for name, (reason, message) in sorted(failing.items())[:MAX_FAILING_PODS]

@@ -9,6 +9,7 @@ from vllm_operator.api.conditions import Reason
 from vllm_operator.api.meta import API_VERSION, KIND, MANAGED_BY
 from vllm_operator.status import policies
 from vllm_operator.status.facts import Facts, StatusInputs, read
+from vllm_operator.status.held_against import held_against, stuck
 from vllm_operator.status.remedies import message
 
 _MAX_NOTE: Final = 1024
@@ -44,7 +45,7 @@ def _from_spec(facts: Facts) -> Iterator[_Subject]:
 
 def _from_pods(facts: Facts) -> Iterator[_Subject]:
     for pod in facts.pods:
-        held = policies.held_against(pod)
+        held = held_against(pod)
         if held is None:
             continue
         reason, excerpt = held
@@ -54,7 +55,7 @@ def _from_pods(facts: Facts) -> Iterator[_Subject]:
         note = message(reason, pod=pod.name, excerpt=excerpt, remedy=remedy)
         yield _Subject("Warning", reason, note, f"pod {pod.uid}", (pod.name, pod.uid))
     for ending in (pod for pod in facts.ending if pod.stuck):
-        reason, excerpt = policies.stuck(ending)
+        reason, excerpt = stuck(ending)
         note = message(reason, pod=ending.name, excerpt=excerpt)
         yield _Subject("Warning", reason, note, f"pod {ending.uid}", (ending.name, ending.uid))
 

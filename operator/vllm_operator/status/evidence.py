@@ -2,7 +2,7 @@
 
 Evidence is kept per pod: a verdict of this operator's probes, or the pod's UID in `status.servingPods`, where
 the operator that led before wrote whom it had found serving. The lease dates that list: it is renewed only
-while watches and probes make progress, so its last renewal says until when the list was true.
+while watches and probes make progress, and who cannot renew it writes no longer than its renew deadline.
 """
 
 from collections.abc import Mapping
@@ -40,7 +40,7 @@ class Probing:
     """What dates the evidence. All times are of the operator's clock.
 
     `since`: by pod UID, when this operator began to probe the pod; absent: it begins now.
-    `inherited_until`: when the leader before this one last renewed the lease; None if there was none.
+    `inherited_until`: until when the leader before this one may have written; None if there was none.
     `period_seconds`: how far apart the probes of a pod are; 0: as far as the spec says.
     """
 

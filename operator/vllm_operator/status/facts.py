@@ -6,7 +6,7 @@ Total: whatever others have written into these objects, reading them raises noth
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 
 from vllm_operator.api.conditions import Problem
 from vllm_operator.api.spec import VLLMModelSpec
@@ -160,9 +160,17 @@ class Facts:
     @property
     def overdue(self) -> bool:
         """The Deployment has made no progress for as long as it may take."""
-        progressing = fields.condition(self.inputs.observed.deployment, "Progressing")
+        progressing = self.said_of_children("Progressing")
         found = (progressing.get("status"), progressing.get("reason"))
         return found == ("False", "ProgressDeadlineExceeded") and not self.rolled_out
+
+    def said_of_children(self, kind: str) -> Mapping[str, Any]:
+        """A condition of the Deployment; empty where its controller has not seen its newest spec."""
+        deployment = self.inputs.observed.deployment
+        seen = fields.number(deployment, "status", "observedGeneration")
+        if seen < fields.number(deployment, "metadata", "generation"):
+            return {}
+        return fields.condition(deployment, kind)
 
     @property
     def paused(self) -> bool:

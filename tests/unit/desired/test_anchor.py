@@ -7,11 +7,13 @@ from typing import Any
 
 import pytest
 
-from unit.builders import SETTINGS, ModelBuilder, a_model
+from unit.builders import NOW, SETTINGS, ModelBuilder, a_model
 from vllm_operator.desired.anchor import MAX_LISTED, PREVIOUS_ANNOTATION, listing, sha256
-from vllm_operator.desired.decision import Decision, decide
+from vllm_operator.desired.decision import Decision, as_it_is, decide
 from vllm_operator.desired.revision import SETTINGS_ANNOTATION, Revision
+from vllm_operator.observed.state import ObservedState
 from vllm_operator.settings import Settings
+from vllm_operator.status.compute import StatusInputs, compute
 
 Object = dict[str, Any]
 NEXT = SETTINGS.model_copy(update={"runtime_image": "registry.example.com/triton:2"})
@@ -19,19 +21,27 @@ NEXT = SETTINGS.model_copy(update={"runtime_image": "registry.example.com/triton
 
 @dataclass
 class Cluster:
-    """What is stored of one model; `crash` leaves the status unwritten."""
+    """What is stored of one model.
+
+    `crash` leaves the status unwritten; `unanswered`, too, and the operator goes on and knows what it wrote.
+    """
 
     model: ModelBuilder
     stored: tuple[Object, ...] = ()
+    unlisted: Sequence[Mapping[str, str]] = ()
 
-    def reconcile(self, settings: Settings = SETTINGS, *, crash: bool = False) -> Decision:
-        decision = decide(self.model.object(), self.stored, settings)
+    def reconcile(
+        self, settings: Settings = SETTINGS, *, crash: bool = False, unanswered: bool = False
+    ) -> Decision:
+        decision = decide(self.model.object(), self.stored, settings, self.unlisted)
         wanted = decision.controller_revision
         if wanted is not None:
             others = (obj for obj in self.stored if obj["metadata"]["name"] != wanted["metadata"]["name"])
             self.stored = (*others, deepcopy(dict(wanted)))
-        if not crash:
-            status = {"revisions": listing(self.stored, decision.trusted, wanted)}
+        listed = listing(self.stored, decision.trusted, wanted)
+        self.unlisted = listed if unanswered else ()
+        if not crash and not unanswered:
+            status: dict[str, Any] = {"revisions": listed}
             if wanted:
                 status["updateRevision"] = wanted["metadata"]["name"]
             self.model = self.model.with_status(status)
@@ -126,6 +136,42 @@ def test_a_forged_revision_is_not_used_either_while_the_spec_is_refused(forgery:
     assert decision.problems
     assert decision.warnings
     assert decision.revision is None or image(decision) == SETTINGS.runtime_image
+
+
+#: What a version that keeps lists writes into the status where none of what is stored is its own.
+NOTHING_LISTED: Mapping[str, dict[str, Any]] = {
+    "no list": {"servingPods": []},
+    "pods, and no list": {"servingPods": ["uid-of-a"]},
+    "an empty list": {"revisions": []},
+    "both": {"servingPods": [], "revisions": []},
+}
+
+
+@pytest.mark.parametrize("status", NOTHING_LISTED)
+@pytest.mark.parametrize("in_place", [False, True])
+def test_where_nothing_is_listed_nothing_is_vouched_for(status: str, in_place: bool) -> None:
+    """The status still names the revision that it had before somebody replaced it."""
+    (genuine,) = converged().stored
+    evil = forged(genuine, 1, image=SETTINGS.runtime_image)
+    evil["data"]["pod_template"]["spec"]["containers"][0]["image"] = SETTINGS.runtime_image
+    evil["data"]["pod_template"]["spec"]["containers"][0]["command"] = ["mine"]
+    evil["metadata"]["name"] = Revision.from_object(evil).name("opt")
+    if in_place:
+        evil["metadata"] = genuine["metadata"]
+    named = {"updateRevision": evil["metadata"]["name"], "currentRevision": evil["metadata"]["name"]}
+    ran = {"runtime": {"image": SETTINGS.runtime_image}}
+    for model in (a_model(), a_model().paused()):
+        found = model.with_status(NOTHING_LISTED[status] | named | ran).object()
+        for decide_by in (decide, as_it_is):
+            decision = decide_by(found, [evil], SETTINGS)
+            assert decision.trusted.revision is None
+            assert decision.trusted.strangers
+            assert listing([evil], decision.trusted, None) == []
+
+
+def test_each_status_tells_that_its_version_keeps_lists() -> None:
+    inputs = StatusInputs(a_model().identity(), (), None, ObservedState())
+    assert "servingPods" in compute(inputs, NOW)
 
 
 @pytest.mark.parametrize("forgery", FORGERIES)
@@ -281,3 +327,68 @@ def test_no_more_is_listed_than_the_status_takes() -> None:
     names = [entry["name"] for entry in listing(many, known, None)]
     assert len(names) == MAX_LISTED
     assert names[0] == f"opt-{MAX_LISTED + 4}"
+
+
+def test_strangers_push_nothing_of_ours_out_of_the_list() -> None:
+    cluster = converged()
+    (genuine,) = cluster.stored
+    strangers = [
+        {**forged(genuine, 100 + n), "metadata": {**genuine["metadata"], "name": f"opt-{n}"}}
+        for n in range(MAX_LISTED)
+    ]
+    cluster.stored = (genuine, *strangers)
+    for _ in range(2):
+        decision = cluster.reconcile(NEXT)
+        assert cluster.names() == [genuine["metadata"]["name"]]
+        assert image(decision) == SETTINGS.runtime_image
+
+
+@pytest.mark.parametrize("times", [1, 3])
+def test_edits_while_no_status_is_taken_accuse_nobody(times: int) -> None:
+    cluster = converged()
+    for seed in range(times):
+        cluster.model = cluster.model.with_engine_args(seed=seed)
+        assert cluster.reconcile(unanswered=True).warnings == ()
+    cluster.model = cluster.model.with_engine_args(seed=99)
+    assert cluster.reconcile().warnings == ()
+    assert len(cluster.names()) == times + 2, "all of them were the operator's"
+    assert sorted(obj["revision"] for obj in cluster.stored) == list(range(1, times + 3))
+
+
+@pytest.mark.parametrize("times", [1, 3])
+def test_edits_between_crashes_accuse_nobody(times: int) -> None:
+    cluster = converged()
+    for seed in range(times):
+        cluster.model = cluster.model.with_engine_args(seed=seed)
+        assert cluster.reconcile(crash=True).warnings == ()
+    cluster.model = cluster.model.with_engine_args(seed=99)
+    for _ in range(3):
+        assert cluster.reconcile().warnings == ()
+    assert len(cluster.names()) == 2
+
+
+def test_what_a_forger_puts_in_place_of_an_unlisted_revision_is_not_used() -> None:
+    cluster = converged()
+    cluster.model = cluster.model.with_engine_args(seed=1)
+    decision = cluster.reconcile(unanswered=True)
+    assert decision.controller_revision is not None
+    (genuine,) = (
+        obj for obj in cluster.stored if obj["metadata"] == decision.controller_revision["metadata"]
+    )
+    evil = {**forged(genuine, 2), "metadata": genuine["metadata"]}
+    cluster.stored = tuple(evil if obj is genuine else obj for obj in cluster.stored)
+    decision = cluster.reconcile()
+    assert image(decision) == SETTINGS.runtime_image
+    assert len(decision.warnings) == 1
+
+
+@pytest.mark.parametrize("number", [2**31 - 1, 2**31, 2**63 - 1])
+def test_a_strangers_number_leaves_room_for_the_next_revision(number: int) -> None:
+    cluster = converged()
+    cluster.stored = (*cluster.stored, forged(cluster.stored[0], number))
+    for seed in range(3):
+        cluster.model = cluster.model.with_engine_args(seed=seed)
+        decision = cluster.reconcile()
+        assert decision.controller_revision is not None
+        assert decision.controller_revision["revision"] <= 2**31 + seed
+        assert decision.controller_revision["revision"] > decision.trusted.number

@@ -55,6 +55,37 @@ async def test_a_served_inference_brings_the_backends_account_with_it(server: Tr
     assert server.inferences == 1
 
 
+LONG = "0.32.0 " + "x" * 5000
+
+
+@pytest.mark.parametrize(
+    ("said", "taken"),
+    [
+        ({"vllm": LONG}, BackendInfo("", LONG[:128])),
+        ({"triton": "2.51\n.0\ud800\u202e"}, BackendInfo("2.51.0")),
+        ({"vllm": ["0.32.0"], "triton": 2}, BackendInfo()),
+        ({"model_revisions": 5}, BackendInfo()),
+        ({"model_revisions": "abc"}, BackendInfo()),
+        ({"model_revisions": {"a": "b"}}, BackendInfo()),
+        ({"model_revisions": [LONG, 5, None, "", "abc"]}, BackendInfo("", "", (LONG[:128], "abc"))),
+        ({"model_revisions": ["abc"] * 5000}, BackendInfo("", "", ("abc",) * 10)),
+    ],
+)
+async def test_what_a_pod_says_of_itself_is_bounded(
+    server: TritonStandIn, said: dict[str, object], taken: BackendInfo
+) -> None:
+    server.info = said
+    outcome = await triton.probe(target(server.address))
+    assert (outcome.verdict, outcome.backend) == (ProbeVerdict.SERVING, taken)
+
+
+@pytest.mark.parametrize("text", ["[" * 5000, '{"vllm": ' * 5000, '{"n": ' + "1" * 5000 + "}"])
+async def test_an_account_that_cannot_be_read_is_none(server: TritonStandIn, text: str) -> None:
+    server.info = text
+    outcome = await triton.probe(target(server.address))
+    assert (outcome.verdict, outcome.backend) == (ProbeVerdict.SERVING, None)
+
+
 async def test_a_recent_success_of_the_backend_spares_the_inference(server: TritonStandIn) -> None:
     assert server.info is not None
     server.info["seconds_since_last_success"] = 1.5

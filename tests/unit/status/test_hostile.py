@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 
 from unit.builders import NOW, a_cluster
 from unit.status.test_cases import MODEL, NO_GPU, OLD, SERVED_BEFORE, rolling
+from vllm_operator.api.status import VLLMModelStatus
 from vllm_operator.desired.state import to_prune
-from vllm_operator.observed.state import ObservedState
+from vllm_operator.observed.state import BackendInfo, ObservedState
 from vllm_operator.reconcile.targets import probe_targets
 from vllm_operator.status import room, warning
 from vllm_operator.status.compute import StatusInputs, compute
@@ -128,7 +129,7 @@ def read_everything(state: ObservedState, model: Any) -> None:
         condition["message"].encode()
     list(events(inputs, NOW, reporter="operator-0"))
     to_prune(model.identity(), revision, state, history_limit=1)
-    probe_targets(state, revision)
+    probe_targets(state, revision, {revision.name("opt"): revision})
 
 
 @settings(max_examples=300, deadline=None)
@@ -175,3 +176,26 @@ def test_a_replica_set_of_an_edited_deployment_without_our_volume() -> None:
         history_limit=0,
     )
     assert kept == ()
+
+
+def test_no_number_of_pods_or_strangers_makes_a_status_too_long() -> None:
+    """One that the schema does not take is refused whole, each time."""
+    cluster = a_cluster(MODEL).applied(MODEL.accepted())
+    for number in range(64):
+        text = f"{number} ".ljust(128, "x")
+        name = f"a{number}"
+        cluster = cluster.with_pods(cluster.pod(name).ready())
+        cluster = cluster.probed(name, backend=BackendInfo(text, text, (text,) * 10))
+    strangers = tuple(f"ControllerRevision {'x' * 253} {number} is not used" for number in range(500))
+    inputs = StatusInputs(
+        MODEL.identity(),
+        (),
+        MODEL.accepted(),
+        cluster.observed(),
+        spec=MODEL.parsed().spec,
+        warnings=strangers,
+    )
+    status = compute(inputs, NOW)
+    assert VLLMModelStatus.model_validate_json(json.dumps(status)).runtime is not None
+    (found,) = (c for c in status["conditions"] if c["type"] == "RepositoryReady")
+    assert strangers[0] in found["message"]

@@ -187,3 +187,23 @@ def test_words_that_no_json_can_carry() -> None:
 def test_identity_is_enough_for_a_status() -> None:
     identity = ModelIdentity.of({"metadata": {"name": "x"}})
     assert compute(StatusInputs(identity, (), None, ObservedState()), NOW)["conditions"]
+
+
+REFUSED = {"type": "ReplicaFailure", "status": "True", "message": 'pods "x" is forbidden: no such quota'}
+
+
+@pytest.mark.parametrize("condition", [LATE, REFUSED])
+@pytest.mark.parametrize(("observed", "old_news"), [(1, True), (None, True), (2, False), (3, False)])
+def test_what_a_deployment_said_of_the_last_spec_is_not_said_of_the_next(
+    condition: dict[str, Any], observed: int | None, old_news: bool
+) -> None:
+    """Its controller has seen generation `observed` of 2."""
+    cluster = a_cluster(MODEL).applied(MODEL.accepted(), conditions=[condition], observedGeneration=observed)
+    assert cluster.deployment is not None
+    metadata = {**cluster.deployment["metadata"], "generation": 2}
+    cluster = replace(cluster, deployment={**cluster.deployment, "metadata": metadata})
+    found = said(status_of(MODEL, cluster))["Ready"]
+    if old_news:
+        assert found == "Unknown/Pending"
+    else:
+        assert found in ("False/ProgressDeadlineExceeded", "False/AdmissionRejected")
