@@ -15,8 +15,9 @@ from typing import Any
 from vllm_operator.api.meta import KIND, PLURAL
 from vllm_operator.informer.informers import Informers
 from vllm_operator.kube.apply import Applier
-from vllm_operator.kube.client import ApiError, KubeClient
+from vllm_operator.kube.client import KubeClient
 from vllm_operator.kube.credentials import CannotConnect
+from vllm_operator.kube.errors import ApiError
 from vllm_operator.kube.lease import Lease
 from vllm_operator.observed.store import Key, ObservedStore
 from vllm_operator.probe.prober import Prober

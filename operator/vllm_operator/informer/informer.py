@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from vllm_operator.api.meta import MODEL_LABEL
-from vllm_operator.kube.client import ApiError, KubeClient
+from vllm_operator.kube.client import KubeClient
+from vllm_operator.kube.errors import ApiError
 from vllm_operator.kube.resources import Resource
 from vllm_operator.kube.watch import Event, watch
 from vllm_operator.observed.store import Key, ObservedStore

@@ -1,7 +1,6 @@
 """Plain dicts to and from the API server: explicit timeouts, typed failures, a fence before each write."""
 
 import asyncio
-import json
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple, Self
 from urllib.parse import urlencode
@@ -11,8 +10,10 @@ from kubernetes.aio.client import ApiClient, Configuration
 
 from vllm_operator import __version__
 from vllm_operator.kube.credentials import Credentials, current_credentials, load_credentials
+from vllm_operator.kube.decoding import decode
+from vllm_operator.kube.errors import ApiError, status_of
 from vllm_operator.kube.resources import Resource, resource_of
-from vllm_operator.kube.retry import asked_wait, seconds_until_retry
+from vllm_operator.kube.retry import seconds_until_retry
 from vllm_operator.kube.transport import READS, FencedTransport
 from vllm_operator.kube.yamltext import yaml_text
 from vllm_operator.telemetry import metrics
@@ -20,59 +21,6 @@ from vllm_operator.telemetry import metrics
 _PAGE = 500
 #: For one request, its tries and the waits between them: throttling that lasts longer is the queue's matter.
 _PATIENCE_SECONDS = 30.0
-_LONGEST_WAIT_SECONDS = 60.0
-
-
-class ApiError(Exception):
-    """The API server refused a request (`status` is the HTTP code) or could not be asked (`status` 0)."""
-
-    def __init__(
-        self,
-        attempted: str,
-        status: int,
-        body: Mapping[str, Any] | None = None,
-        headers: Mapping[str, str] | None = None,
-    ) -> None:
-        body = body or {}
-        self.attempted = attempted
-        self.status = status
-        self.reason = str(body.get("reason") or "")
-        self.message = str(body.get("message") or "")
-        details = body.get("details")
-        details = details if isinstance(details, Mapping) else {}
-        self.causes: tuple[str, ...] = tuple(
-            str(cause.get("reason") or "") for cause in details.get("causes") or ()
-        )
-        self.asked_wait = asked_wait(headers or {}, details)
-        """Seconds that the server asked to wait, None where it did not."""
-        super().__init__(f"{attempted}: {status or 'no answer'} {self.reason} {self.message}".strip())
-
-    @property
-    def not_found(self) -> bool:
-        """The object, or its namespace, is not there."""
-        return self.status == 404
-
-    @property
-    def already_exists(self) -> bool:
-        """A create met an object of that name."""
-        return self.status == 409 and self.reason == "AlreadyExists"
-
-    @property
-    def namespace_terminating(self) -> bool:
-        """Nothing can be created any more: the namespace is going away."""
-        return self.status == 403 and "NamespaceTerminating" in self.causes
-
-    @property
-    def throttled_seconds(self) -> float | None:
-        """When to ask again what the server had no time for; None for all other refusals."""
-        if self.status in (429, 503) or (self.status >= 500 and self.asked_wait is not None):
-            return min(self.asked_wait or 0, _LONGEST_WAIT_SECONDS)
-        return None
-
-    @property
-    def invalid(self) -> bool:
-        """The object as sent can never be accepted."""
-        return self.status in (400, 422)
 
 
 def _no_fence() -> None:
@@ -318,14 +266,4 @@ class KubeClient:
             await load_credentials(self._configuration)
         if not 200 <= status < 300:
             raise ApiError(attempted, status, status_of(payload), response.headers)
-        answer: dict[str, Any] = json.loads(payload)
-        return answer
-
-
-def status_of(payload: bytes) -> Mapping[str, Any]:
-    """The Status object of a refusal; a proxy in between may answer something else."""
-    try:
-        body = json.loads(payload)
-    except ValueError:
-        return {"message": payload[:200].decode(errors="replace")}
-    return body if isinstance(body, dict) else {}
+        return decode(payload, attempted, status)

@@ -1,15 +1,16 @@
 """One watch of one kind: a request whose answer tells of changes until the server, or silence, ends it."""
 
 import contextlib
-import json
 import random
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Iterator
 from typing import Any, Final, NamedTuple
 from urllib.parse import urlencode
 
 import aiohttp
 
-from vllm_operator.kube.client import ApiError, KubeClient, status_of
+from vllm_operator.kube.client import KubeClient
+from vllm_operator.kube.decoding import decode
+from vllm_operator.kube.errors import ApiError, status_of
 from vllm_operator.kube.resources import Resource
 
 #: Bookmarks come each minute from a server that is well; a connection that says nothing for longer is dead.
@@ -73,7 +74,7 @@ def _broken(attempted: str) -> Iterator[None]:
 
 
 def _event(line: bytes, resource: Resource, attempted: str) -> Event:
-    raw: Mapping[str, Any] = json.loads(line)
+    raw = decode(line, attempted, 200)
     obj = raw["object"]
     if raw["type"] == "ERROR":
         raise ApiError(attempted, int(obj.get("code") or 500), obj)

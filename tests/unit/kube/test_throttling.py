@@ -9,7 +9,8 @@ import pytest
 from aiohttp import web
 from kubernetes.aio.client import Configuration
 
-from vllm_operator.kube.client import ApiError, KubeClient
+from vllm_operator.kube.client import KubeClient
+from vllm_operator.kube.errors import ApiError
 from vllm_operator.kube.resources import LEASES
 from vllm_operator.kube.retry import asked_wait, seconds_until_retry
 
