@@ -5,12 +5,12 @@ import random
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Any, Final
 
 from vllm_operator.api.meta import MODEL_LABEL
 from vllm_operator.kube.client import KubeClient
 from vllm_operator.kube.errors import ApiError
-from vllm_operator.kube.resources import Resource
+from vllm_operator.kube.resources import Resource, describe
 from vllm_operator.kube.watch import Event, watch
 from vllm_operator.observed.store import Key, ObservedStore
 from vllm_operator.telemetry import lateness, logs, metrics
@@ -78,7 +78,7 @@ class Informer:
             self.heartbeat.made()
             for item in page.items:
                 names.add((item["metadata"]["namespace"], item["metadata"]["name"]))
-                self.changed(self.store.put(item))
+                self._put(item)
             if not (token := page.token):
                 break
         self.changed(self.store.retain(self.resource.kind, self.namespace, names, page.version))
@@ -108,8 +108,17 @@ class Informer:
         if event.type == "DELETED":
             self.changed(self.store.discard(event.object))
             return
+        self._put(event.object)
         lateness.note(event.object)
-        self.changed(self.store.put(event.object))
+
+    def _put(self, obj: dict[str, Any]) -> None:
+        """One object that the store cannot take must not keep all others from it."""
+        try:
+            news = self.store.put(obj)
+        except Exception:
+            _log.exception("bug in the operator, please report it", object=describe(obj))
+        else:
+            self.changed(news)
 
     def _allowed(self) -> None:
         refused, self.problem, self._refused = self._refused, "", False

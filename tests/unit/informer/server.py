@@ -49,8 +49,12 @@ class Server:
 
     def tell(self, kind: str, obj: dict[str, Any]) -> None:
         """One event on each open watch."""
+        self.say(json.dumps({"type": kind, "object": obj}).encode() + b"\n")
+
+    def say(self, line: bytes) -> None:
+        """Whatever it is, on each open watch."""
         for stream in self._streams:
-            stream.put_nowait(json.dumps({"type": kind, "object": obj}).encode() + b"\n")
+            stream.put_nowait(line)
 
     def bookmark(self) -> None:
         """A version, and no news."""

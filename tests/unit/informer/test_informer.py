@@ -215,3 +215,39 @@ async def test_a_broken_answer_is_a_failure_like_others(case: Case) -> None:
     case.server.end()
     await until("it watches again", lambda: len(case.server.watches) >= 5)
     await case.holds("s1", "s2", "s3", "s4")
+
+
+@pytest.mark.parametrize(
+    "metadata",
+    [
+        {"annotations": {"text": "\x01" * 1_000_000}},
+        {"managedFields": [{"manager": "m", "time": "0000-01-01T00:00:00Z"}]},
+        {"uid": None, "ownerReferences": [None]},
+    ],
+    ids=["six megabytes", "year 0", "not to be taken"],
+)
+async def test_one_odd_object_costs_no_watch_and_no_other_object(
+    case: Case, metadata: dict[str, object]
+) -> None:
+    await case.watches(1)
+    odd = case.server.put("odd")
+    odd["metadata"].update(metadata)
+    case.server.tell("ADDED", odd)
+    case.server.tell("ADDED", case.server.put("s4"))
+    await case.holds("s1", "s2", "s3", "s4")
+    assert (len(case.server.watches), len(case.server.lists)) == (1, 2)
+    # In a list it keeps nobody away either.
+    case.server.answer_watch = lambda: status(410) if len(case.server.watches) == 2 else None
+    case.server.put("s5")
+    case.server.end()
+    await case.holds("s1", "s2", "s3", "s4", "s5")
+    await case.watches(3)
+
+
+async def test_an_event_that_cannot_be_read_is_looked_for_in_a_list(case: Case) -> None:
+    await case.watches(1)
+    case.server.put("s4")
+    case.server.say(b'{"type": "ADDED", "object": \n')
+    await case.holds("s1", "s2", "s3", "s4")
+    await case.watches(2)
+    assert case.server.watches[1]["resourceVersion"] == "104"
