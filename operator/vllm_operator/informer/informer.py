@@ -10,6 +10,7 @@ from typing import Any, Final
 from vllm_operator.api.meta import MODEL_LABEL
 from vllm_operator.kube.client import KubeClient
 from vllm_operator.kube.errors import ApiError
+from vllm_operator.kube.listing import pages
 from vllm_operator.kube.resources import Resource, describe
 from vllm_operator.kube.watch import Event, watch
 from vllm_operator.observed.store import Key, ObservedStore
@@ -70,19 +71,15 @@ class Informer:
     async def _list(self) -> None:
         """Page by page into the store; at the end what was not listed goes, all at once."""
         names: set[tuple[str, str]] = set()
-        token = ""
-        while True:
-            page = await self.client.page(
-                self.resource, self.namespace, label_selector=MODEL_LABEL, token=token
-            )
+        version = ""
+        async for page in pages(self.client, self.resource, self.namespace, label_selector=MODEL_LABEL):
             self.heartbeat.made()
+            version = page.version
             for item in page.items:
                 names.add((item["metadata"]["namespace"], item["metadata"]["name"]))
                 self._put(item)
-            if not (token := page.token):
-                break
-        self.changed(self.store.retain(self.resource.kind, self.namespace, names, page.version))
-        self._version = page.version
+        self.changed(self.store.retain(self.resource.kind, self.namespace, names, version))
+        self._version = version
         self.listed.set()
 
     async def _watch(self) -> bool:

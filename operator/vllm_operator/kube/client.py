@@ -11,14 +11,16 @@ from kubernetes.aio.client import ApiClient, Configuration
 from vllm_operator import __version__
 from vllm_operator.kube.credentials import Credentials, current_credentials, load_credentials
 from vllm_operator.kube.decoding import decode
-from vllm_operator.kube.errors import ApiError, status_of
+from vllm_operator.kube.errors import ApiError, TooLarge, status_of
 from vllm_operator.kube.resources import Resource, resource_of
 from vllm_operator.kube.retry import seconds_until_retry
 from vllm_operator.kube.transport import READS, FencedTransport
 from vllm_operator.kube.yamltext import yaml_text
 from vllm_operator.telemetry import metrics
 
-_PAGE = 500
+#: Objects in a page of a list, and its size unless it has one object alone.
+PAGE = 500
+_PAGE_BYTES = 8 * 2**20
 #: For one request, its tries and the waits between them: throttling that lasts longer is the queue's matter.
 _PATIENCE_SECONDS = 30.0
 
@@ -104,17 +106,18 @@ class KubeClient:
         *,
         label_selector: str = "",
         field_selector: str = "",
-        limit: int = _PAGE,
+        limit: int = PAGE,
         token: str = "",
     ) -> Page:
-        """Part of a list: the first, or the one that `token` stands for."""
+        """Part of a list: the first, or the one that `token` stands for. Raises TooLarge if `limit` > 1."""
         query = {
             "limit": str(limit),
             "labelSelector": label_selector,
             "fieldSelector": field_selector,
             "continue": token,
         }
-        answer = await self._call("GET", resource, namespace, query=query)
+        most_bytes = _PAGE_BYTES if limit > 1 else None
+        answer = await self._call("GET", resource, namespace, query=query, most_bytes=most_bytes)
         # Members of a list come without these two.
         kind = {"apiVersion": resource.api_version, "kind": resource.kind}
         metadata = answer["metadata"]
@@ -222,6 +225,7 @@ class KubeClient:
         query: Mapping[str, str] | None = None,
         body: Any = None,
         content_type: str = "application/json",
+        most_bytes: int | None = None,
     ) -> dict[str, Any]:
         path = resource.path(namespace, name, subresource)
         attempted = f"{method} {path}"
@@ -231,7 +235,7 @@ class KubeClient:
         deadline = clock() + self._patience
         while True:
             try:
-                return await self._send(method, resource, target, attempted, body, content_type)
+                return await self._send(method, resource, target, attempted, body, content_type, most_bytes)
             except ApiError as error:
                 wait = seconds_until_retry(error.status, error.asked_wait, is_read=method in READS)
                 if wait is None or clock() + wait > deadline:
@@ -239,7 +243,14 @@ class KubeClient:
             await asyncio.sleep(wait)
 
     async def _send(
-        self, method: str, resource: Resource, target: str, attempted: str, body: Any, content_type: str
+        self,
+        method: str,
+        resource: Resource,
+        target: str,
+        attempted: str,
+        body: Any,
+        content_type: str,
+        most_bytes: int | None,
     ) -> dict[str, Any]:
         """One try."""
         status = 0
@@ -255,15 +266,30 @@ class KubeClient:
                 *request, _request_timeout=aiohttp.ClientTimeout(total=self._timeout)
             )
             status = response.status
-            payload = await response.read()
+            payload = await _read(response.response, most_bytes)
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             reason = "timed out" if isinstance(error, TimeoutError) else str(error)
             raise ApiError(attempted, 0, {"message": reason}) from error
         finally:
             metrics.API_REQUESTS.labels(method, resource.kind, str(status)).inc()
+        if payload is None:
+            raise TooLarge(attempted, status, {"message": f"the answer has more than {most_bytes} bytes"})
         if status == 401:
             # A token from an exec plugin ran out; the queue tries again with the new one.
             await load_credentials(self._configuration)
         if not 200 <= status < 300:
             raise ApiError(attempted, status, status_of(payload), response.headers)
         return decode(payload, attempted, status)
+
+
+async def _read(response: aiohttp.ClientResponse, most_bytes: int | None) -> bytes | None:
+    """The body; None, and the connection is closed, where it is larger than that."""
+    if most_bytes is None:
+        return await response.read()
+    body = bytearray()
+    async for chunk in response.content.iter_any():
+        body += chunk
+        if len(body) > most_bytes:
+            response.close()
+            return None
+    return bytes(body)

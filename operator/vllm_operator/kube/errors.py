@@ -61,6 +61,10 @@ class ApiError(Exception):
         return self.status in (400, 422)
 
 
+class TooLarge(ApiError):
+    """The answer is larger than this process will read; fewer objects at once may do."""
+
+
 def status_of(payload: bytes) -> Mapping[str, Any]:
     """The Status object of a refusal; a proxy in between may answer something else."""
     try:

@@ -251,3 +251,26 @@ async def test_an_event_that_cannot_be_read_is_looked_for_in_a_list(case: Case) 
     await case.holds("s1", "s2", "s3", "s4")
     await case.watches(2)
     assert case.server.watches[1]["resourceVersion"] == "104"
+
+
+async def test_a_list_of_large_objects_is_read_in_small_pages(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("vllm_operator.kube.client._PAGE_BYTES", 100_000)
+    async with serve() as (server, client):
+        server.page = 500
+        for number in range(30):
+            large = server.put(f"large-{number:02}")
+            large["metadata"]["annotations"] = {"text": "x" * (150_000 if number == 7 else 20_000)}
+        for number in range(30):
+            server.put(f"small-{number:02}")
+        store = ObservedStore()
+        informer = Informer(client, store, SERVICES, "ns", lambda _: None, lambda: None)
+        task = asyncio.create_task(informer.run())
+        try:
+            await until("it watches", lambda: bool(server.watches))
+            assert all(store.has("Service", "ns", name) for name in server.objects)
+            assert informer.problem == ""
+            # Small ones come many at once again.
+            assert 15 < len(server.lists) < 60
+        finally:
+            task.cancel()
+            await asyncio.wait((task,))
