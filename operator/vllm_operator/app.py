@@ -66,17 +66,19 @@ async def run(settings: Settings) -> None:
 async def _operate(settings: Settings, lease: Lease, stop: asyncio.Event, progress: Progress) -> None:
     """Everything that only the leader does. Ends in this order: work, probes, watches, connections."""
     timeout = settings.request_timeout_seconds
-    queue: WorkQueue[Key] = WorkQueue(
-        on_wait=metrics.QUEUE_SECONDS.observe, on_retry=metrics.QUEUE_RETRIES.inc
-    )
-    metrics.measure_depth(queue.depth)
-    store = ObservedStore()
-    prober = Prober(enqueue=queue.add, concurrency=settings.probe_concurrency)
-    progress.follow("the probes", since(prober.last_attempt_ended))
     async with (
         _client(timeout, lease.fence) as client,
         _client(timeout, lease.fence, connections=0) as watching,
     ):
+        queue: WorkQueue[Key] = WorkQueue(
+            on_wait=metrics.QUEUE_SECONDS.observe,
+            on_retry=metrics.QUEUE_RETRIES.inc,
+            answered=lambda: client.writes_answered,
+        )
+        metrics.measure_depth(queue.depth)
+        store = ObservedStore()
+        prober = Prober(enqueue=queue.add, concurrency=settings.probe_concurrency)
+        progress.follow("the probes", since(prober.last_attempt_ended))
         reconciler = Reconciler(
             client=client,
             store=store,

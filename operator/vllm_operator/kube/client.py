@@ -55,6 +55,8 @@ class KubeClient:
         patience_seconds: float = _PATIENCE_SECONDS,
     ) -> None:
         self.namespace = namespace
+        self.writes_answered = 0
+        """How many writes the API server has answered, be it with a refusal."""
         self._configuration = configuration
         self._timeout = timeout_seconds
         self._patience = patience_seconds
@@ -272,6 +274,7 @@ class KubeClient:
             raise ApiError(attempted, 0, {"message": reason}) from error
         finally:
             metrics.API_REQUESTS.labels(method, resource.kind, str(status)).inc()
+        self.writes_answered += method not in READS and status < 500
         if payload is None:
             raise TooLarge(attempted, status, {"message": f"the answer has more than {most_bytes} bytes"})
         if status == 401:
