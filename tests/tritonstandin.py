@@ -30,6 +30,8 @@ class TritonStandIn(service_pb2_grpc.GRPCInferenceServiceServicer):
     error       answer every inference with an error in the stream
     empty       end the stream without a response
     mute        answer with a response that lacks the output
+    flood       answer with messages of `flood_bytes` each that never end
+    garble      answer with an output whose bytes are not what its shape says
     """
 
     def __init__(self, behaviour: str = "serve", *, calls: int = 8) -> None:
@@ -46,6 +48,7 @@ class TritonStandIn(service_pb2_grpc.GRPCInferenceServiceServicer):
             "engine": "healthy",
             "seconds_since_last_success": None,
         }
+        self.flood_bytes = 500_000
         self.inferences = 0
         self.in_flight = 0
         self.most_in_flight = 0
@@ -102,6 +105,14 @@ class TritonStandIn(service_pb2_grpc.GRPCInferenceServiceServicer):
             yield _error("Error generating stream: the engine is on fire")
         elif self.behaviour == "mute":
             yield _response(request, "something_else", "x")
+        elif self.behaviour == "flood":
+            while context.is_active() and not self._closing.is_set():
+                yield _response(request, "text_output", "x" * self.flood_bytes)
+            return False
+        elif self.behaviour == "garble":
+            garbled = _response(request, "text_output", "x")
+            garbled.infer_response.outputs[0].shape[:] = [7, 2**40]
+            yield garbled
         elif self.behaviour != "empty":
             yield self._infer(request, names)
         return True

@@ -15,8 +15,9 @@ from typing import Any
 from vllm_operator.api.meta import KIND, PLURAL
 from vllm_operator.informer.informers import Informers
 from vllm_operator.kube.apply import Applier
-from vllm_operator.kube.client import ApiError, KubeClient
+from vllm_operator.kube.client import KubeClient
 from vllm_operator.kube.credentials import CannotConnect
+from vllm_operator.kube.errors import ApiError
 from vllm_operator.kube.lease import Lease
 from vllm_operator.observed.store import Key, ObservedStore
 from vllm_operator.probe.prober import Prober
@@ -65,17 +66,19 @@ async def run(settings: Settings) -> None:
 async def _operate(settings: Settings, lease: Lease, stop: asyncio.Event, progress: Progress) -> None:
     """Everything that only the leader does. Ends in this order: work, probes, watches, connections."""
     timeout = settings.request_timeout_seconds
-    queue: WorkQueue[Key] = WorkQueue(
-        on_wait=metrics.QUEUE_SECONDS.observe, on_retry=metrics.QUEUE_RETRIES.inc
-    )
-    metrics.measure_depth(queue.depth)
-    store = ObservedStore()
-    prober = Prober(enqueue=queue.add, concurrency=settings.probe_concurrency)
-    progress.follow("the probes", since(prober.last_attempt_ended))
     async with (
         _client(timeout, lease.fence) as client,
         _client(timeout, lease.fence, connections=0) as watching,
     ):
+        queue: WorkQueue[Key] = WorkQueue(
+            on_wait=metrics.QUEUE_SECONDS.observe,
+            on_retry=metrics.QUEUE_RETRIES.inc,
+            answered=lambda: client.writes_answered,
+        )
+        metrics.measure_depth(queue.depth)
+        store = ObservedStore()
+        prober = Prober(enqueue=queue.add, concurrency=settings.probe_concurrency)
+        progress.follow("the probes", since(prober.last_attempt_ended))
         reconciler = Reconciler(
             client=client,
             store=store,

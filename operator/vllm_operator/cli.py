@@ -51,9 +51,11 @@ def run() -> None:
     import asyncio
 
     from vllm_operator import app
+    from vllm_operator.kube.decoding import allow_deep_objects
     from vllm_operator.telemetry import logs
 
     logs.configure(log_format=settings.log_format, level=settings.log_level)
+    allow_deep_objects()
     try:
         asyncio.run(app.run(settings))
     except Exception as error:

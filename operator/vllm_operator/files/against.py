@@ -60,7 +60,8 @@ class Cluster:
         return asyncio.run(self._find(namespace, name))
 
     async def _find(self, namespace: str, name: str) -> tuple[Mapping[str, Any], Revision | None] | None:
-        from vllm_operator.kube.client import ApiError, KubeClient
+        from vllm_operator.kube.client import KubeClient
+        from vllm_operator.kube.errors import ApiError
         from vllm_operator.kube.resources import CONTROLLER_REVISIONS, VLLM_MODELS
 
         try:

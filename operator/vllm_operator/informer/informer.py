@@ -5,11 +5,13 @@ import random
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Any, Final
 
 from vllm_operator.api.meta import MODEL_LABEL
-from vllm_operator.kube.client import ApiError, KubeClient
-from vllm_operator.kube.resources import Resource
+from vllm_operator.kube.client import KubeClient
+from vllm_operator.kube.errors import ApiError
+from vllm_operator.kube.listing import pages
+from vllm_operator.kube.resources import Resource, describe
 from vllm_operator.kube.watch import Event, watch
 from vllm_operator.observed.store import Key, ObservedStore
 from vllm_operator.telemetry import lateness, logs, metrics
@@ -69,19 +71,15 @@ class Informer:
     async def _list(self) -> None:
         """Page by page into the store; at the end what was not listed goes, all at once."""
         names: set[tuple[str, str]] = set()
-        token = ""
-        while True:
-            page = await self.client.page(
-                self.resource, self.namespace, label_selector=MODEL_LABEL, token=token
-            )
+        version = ""
+        async for page in pages(self.client, self.resource, self.namespace, label_selector=MODEL_LABEL):
             self.heartbeat.made()
+            version = page.version
             for item in page.items:
                 names.add((item["metadata"]["namespace"], item["metadata"]["name"]))
-                self.changed(self.store.put(item))
-            if not (token := page.token):
-                break
-        self.changed(self.store.retain(self.resource.kind, self.namespace, names, page.version))
-        self._version = page.version
+                self._put(item)
+        self.changed(self.store.retain(self.resource.kind, self.namespace, names, version))
+        self._version = version
         self.listed.set()
 
     async def _watch(self) -> bool:
@@ -107,8 +105,17 @@ class Informer:
         if event.type == "DELETED":
             self.changed(self.store.discard(event.object))
             return
+        self._put(event.object)
         lateness.note(event.object)
-        self.changed(self.store.put(event.object))
+
+    def _put(self, obj: dict[str, Any]) -> None:
+        """One object that the store cannot take must not keep all others from it."""
+        try:
+            news = self.store.put(obj)
+        except Exception:
+            _log.exception("bug in the operator, please report it", object=describe(obj))
+        else:
+            self.changed(news)
 
     def _allowed(self) -> None:
         refused, self.problem, self._refused = self._refused, "", False

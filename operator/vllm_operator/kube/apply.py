@@ -7,8 +7,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from vllm_operator.api.meta import FIELD_MANAGER, KIND, MODEL_LABEL
-from vllm_operator.kube.client import ApiError, KubeClient
+from vllm_operator.kube.client import KubeClient
 from vllm_operator.kube.drift import Fields, difference, merge_fields, owned_entries
+from vllm_operator.kube.errors import ApiError
 from vllm_operator.kube.resources import describe, resource_of
 from vllm_operator.telemetry import logs, metrics
 

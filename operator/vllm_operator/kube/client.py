@@ -1,7 +1,6 @@
 """Plain dicts to and from the API server: explicit timeouts, typed failures, a fence before each write."""
 
 import asyncio
-import json
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple, Self
 from urllib.parse import urlencode
@@ -11,68 +10,19 @@ from kubernetes.aio.client import ApiClient, Configuration
 
 from vllm_operator import __version__
 from vllm_operator.kube.credentials import Credentials, current_credentials, load_credentials
+from vllm_operator.kube.decoding import decode
+from vllm_operator.kube.errors import ApiError, TooLarge, status_of
 from vllm_operator.kube.resources import Resource, resource_of
-from vllm_operator.kube.retry import asked_wait, seconds_until_retry
+from vllm_operator.kube.retry import seconds_until_retry
 from vllm_operator.kube.transport import READS, FencedTransport
 from vllm_operator.kube.yamltext import yaml_text
 from vllm_operator.telemetry import metrics
 
-_PAGE = 500
+#: Objects in a page of a list, and its size unless it has one object alone.
+PAGE = 500
+_PAGE_BYTES = 8 * 2**20
 #: For one request, its tries and the waits between them: throttling that lasts longer is the queue's matter.
 _PATIENCE_SECONDS = 30.0
-_LONGEST_WAIT_SECONDS = 60.0
-
-
-class ApiError(Exception):
-    """The API server refused a request (`status` is the HTTP code) or could not be asked (`status` 0)."""
-
-    def __init__(
-        self,
-        attempted: str,
-        status: int,
-        body: Mapping[str, Any] | None = None,
-        headers: Mapping[str, str] | None = None,
-    ) -> None:
-        body = body or {}
-        self.attempted = attempted
-        self.status = status
-        self.reason = str(body.get("reason") or "")
-        self.message = str(body.get("message") or "")
-        details = body.get("details")
-        details = details if isinstance(details, Mapping) else {}
-        self.causes: tuple[str, ...] = tuple(
-            str(cause.get("reason") or "") for cause in details.get("causes") or ()
-        )
-        self.asked_wait = asked_wait(headers or {}, details)
-        """Seconds that the server asked to wait, None where it did not."""
-        super().__init__(f"{attempted}: {status or 'no answer'} {self.reason} {self.message}".strip())
-
-    @property
-    def not_found(self) -> bool:
-        """The object, or its namespace, is not there."""
-        return self.status == 404
-
-    @property
-    def already_exists(self) -> bool:
-        """A create met an object of that name."""
-        return self.status == 409 and self.reason == "AlreadyExists"
-
-    @property
-    def namespace_terminating(self) -> bool:
-        """Nothing can be created any more: the namespace is going away."""
-        return self.status == 403 and "NamespaceTerminating" in self.causes
-
-    @property
-    def throttled_seconds(self) -> float | None:
-        """When to ask again what the server had no time for; None for all other refusals."""
-        if self.status in (429, 503) or (self.status >= 500 and self.asked_wait is not None):
-            return min(self.asked_wait or 0, _LONGEST_WAIT_SECONDS)
-        return None
-
-    @property
-    def invalid(self) -> bool:
-        """The object as sent can never be accepted."""
-        return self.status in (400, 422)
 
 
 def _no_fence() -> None:
@@ -105,6 +55,8 @@ class KubeClient:
         patience_seconds: float = _PATIENCE_SECONDS,
     ) -> None:
         self.namespace = namespace
+        self.writes_answered = 0
+        """How many writes the API server has answered, be it with a refusal."""
         self._configuration = configuration
         self._timeout = timeout_seconds
         self._patience = patience_seconds
@@ -156,17 +108,18 @@ class KubeClient:
         *,
         label_selector: str = "",
         field_selector: str = "",
-        limit: int = _PAGE,
+        limit: int = PAGE,
         token: str = "",
     ) -> Page:
-        """Part of a list: the first, or the one that `token` stands for."""
+        """Part of a list: the first, or the one that `token` stands for. Raises TooLarge if `limit` > 1."""
         query = {
             "limit": str(limit),
             "labelSelector": label_selector,
             "fieldSelector": field_selector,
             "continue": token,
         }
-        answer = await self._call("GET", resource, namespace, query=query)
+        most_bytes = _PAGE_BYTES if limit > 1 else None
+        answer = await self._call("GET", resource, namespace, query=query, most_bytes=most_bytes)
         # Members of a list come without these two.
         kind = {"apiVersion": resource.api_version, "kind": resource.kind}
         metadata = answer["metadata"]
@@ -274,6 +227,7 @@ class KubeClient:
         query: Mapping[str, str] | None = None,
         body: Any = None,
         content_type: str = "application/json",
+        most_bytes: int | None = None,
     ) -> dict[str, Any]:
         path = resource.path(namespace, name, subresource)
         attempted = f"{method} {path}"
@@ -283,7 +237,7 @@ class KubeClient:
         deadline = clock() + self._patience
         while True:
             try:
-                return await self._send(method, resource, target, attempted, body, content_type)
+                return await self._send(method, resource, target, attempted, body, content_type, most_bytes)
             except ApiError as error:
                 wait = seconds_until_retry(error.status, error.asked_wait, is_read=method in READS)
                 if wait is None or clock() + wait > deadline:
@@ -291,7 +245,14 @@ class KubeClient:
             await asyncio.sleep(wait)
 
     async def _send(
-        self, method: str, resource: Resource, target: str, attempted: str, body: Any, content_type: str
+        self,
+        method: str,
+        resource: Resource,
+        target: str,
+        attempted: str,
+        body: Any,
+        content_type: str,
+        most_bytes: int | None,
     ) -> dict[str, Any]:
         """One try."""
         status = 0
@@ -307,25 +268,31 @@ class KubeClient:
                 *request, _request_timeout=aiohttp.ClientTimeout(total=self._timeout)
             )
             status = response.status
-            payload = await response.read()
+            payload = await _read(response.response, most_bytes)
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             reason = "timed out" if isinstance(error, TimeoutError) else str(error)
             raise ApiError(attempted, 0, {"message": reason}) from error
         finally:
             metrics.API_REQUESTS.labels(method, resource.kind, str(status)).inc()
+        self.writes_answered += method not in READS and status < 500
+        if payload is None:
+            raise TooLarge(attempted, status, {"message": f"the answer has more than {most_bytes} bytes"})
         if status == 401:
             # A token from an exec plugin ran out; the queue tries again with the new one.
             await load_credentials(self._configuration)
         if not 200 <= status < 300:
             raise ApiError(attempted, status, status_of(payload), response.headers)
-        answer: dict[str, Any] = json.loads(payload)
-        return answer
+        return decode(payload, attempted, status)
 
 
-def status_of(payload: bytes) -> Mapping[str, Any]:
-    """The Status object of a refusal; a proxy in between may answer something else."""
-    try:
-        body = json.loads(payload)
-    except ValueError:
-        return {"message": payload[:200].decode(errors="replace")}
-    return body if isinstance(body, dict) else {}
+async def _read(response: aiohttp.ClientResponse, most_bytes: int | None) -> bytes | None:
+    """The body; None, and the connection is closed, where it is larger than that."""
+    if most_bytes is None:
+        return await response.read()
+    body = bytearray()
+    async for chunk in response.content.iter_any():
+        body += chunk
+        if len(body) > most_bytes:
+            response.close()
+            return None
+    return bytes(body)

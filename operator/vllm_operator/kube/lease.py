@@ -12,7 +12,8 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from vllm_operator.kube.client import ApiError, KubeClient
+from vllm_operator.kube.client import KubeClient
+from vllm_operator.kube.errors import ApiError
 from vllm_operator.kube.resources import LEASES
 from vllm_operator.telemetry import logs
 

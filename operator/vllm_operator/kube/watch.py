@@ -1,15 +1,16 @@
 """One watch of one kind: a request whose answer tells of changes until the server, or silence, ends it."""
 
 import contextlib
-import json
 import random
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Iterator
 from typing import Any, Final, NamedTuple
 from urllib.parse import urlencode
 
 import aiohttp
 
-from vllm_operator.kube.client import ApiError, KubeClient, status_of
+from vllm_operator.kube.client import KubeClient
+from vllm_operator.kube.decoding import decode
+from vllm_operator.kube.errors import ApiError, status_of
 from vllm_operator.kube.resources import Resource
 
 #: Bookmarks come each minute from a server that is well; a connection that says nothing for longer is dead.
@@ -58,22 +59,34 @@ async def watch(
 
 async def _events(answer: aiohttp.ClientResponse, resource: Resource, attempted: str) -> AsyncIterator[Event]:
     with _broken(attempted):
-        async for line in answer.content:
+        async for line in _lines(answer):
             yield _event(line, resource, attempted)
+
+
+async def _lines(answer: aiohttp.ClientResponse) -> AsyncIterator[bytes]:
+    """Of any length: as JSON an object may be six times as long as what etcd holds; aiohttp bounds lines."""
+    line: list[bytes] = []
+    async for chunk in answer.content.iter_any():
+        first, *others = chunk.split(b"\n")
+        line.append(first)
+        for start in others:
+            yield b"".join(line)
+            line = [start]
+    if rest := b"".join(line):
+        yield rest
 
 
 @contextlib.contextmanager
 def _broken(attempted: str) -> Iterator[None]:
-    """ValueError: no JSON, or a line beyond aiohttp's limit, which is twice what etcd holds."""
     try:
         yield
-    except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
+    except (aiohttp.ClientError, TimeoutError, OSError) as error:
         why = "silent for too long" if isinstance(error, TimeoutError) else str(error) or type(error).__name__
         raise ApiError(attempted, 0, {"message": f"the connection broke: {why}"}) from error
 
 
 def _event(line: bytes, resource: Resource, attempted: str) -> Event:
-    raw: Mapping[str, Any] = json.loads(line)
+    raw = decode(line, attempted, 200)
     obj = raw["object"]
     if raw["type"] == "ERROR":
         raise ApiError(attempted, int(obj.get("code") or 500), obj)

@@ -29,7 +29,7 @@ class Packer:
         self._dictionaries: dict[str, bytes] = {}
 
     def pack(self, obj: Object) -> Packed:
-        """An object of plain JSON values."""
+        """Compress an object of plain JSON values, of any depth that the process reads; see `unpack`."""
         text = json.dumps(obj, separators=(",", ":"), ensure_ascii=False).encode(errors="surrogatepass")
         dictionary = self._dictionaries.setdefault(obj["kind"], text[:_DICTIONARY_BYTES])
         compressor = zlib.compressobj(level=1, wbits=-15, zdict=dictionary)

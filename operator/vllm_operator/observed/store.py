@@ -9,11 +9,14 @@ from typing import Any, NamedTuple
 
 from vllm_operator.api.meta import KIND, MODEL_LABEL
 from vllm_operator.observed.packing import Packed, Packer, unpack
-from vllm_operator.observed.projection import project
+from vllm_operator.observed.projection import identity, project
 from vllm_operator.observed.state import Object, ObservedState, ProbeResult
 
 #: Longer than any request or retry of it may take.
 _TOMBSTONE_SECONDS = 300.0
+#: Of one child, compressed. What the operator makes of a spec has 64 KiB of arguments and little beside them:
+#: a larger child was made by somebody else, who must not fill the memory.
+_MOST_BYTES = 256 * 2**10
 
 
 class Key(NamedTuple):
@@ -66,6 +69,8 @@ class ObservedStore:
             self._unlink(place, before)
             news.add(before.key)
         packed = self._packer.pack(project(obj))
+        if len(packed.data) > _MOST_BYTES and place.kind != KIND:
+            packed = self._packer.pack(identity(obj))
         record = _Record(_key(obj), obj["metadata"]["uid"], version, packed)
         self._records[place.kind, place.namespace][place.name] = record
         if place.kind != KIND:

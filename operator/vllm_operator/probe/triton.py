@@ -3,7 +3,7 @@
 import asyncio
 import json
 import math
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any
 
 import grpc
@@ -24,6 +24,8 @@ _EXCERPT = 300
 #: Of a version or a commit, and how many commits of one pod.
 _LONGEST_SAID = 128
 _MOST_SAID = 10
+#: Of all that one call brings: an embedding of 16,384 numbers has a third of it.
+_MOST_BYTES = 2**20
 #: gRPC core's words for a peer that answers in another protocol.
 _FOREIGN = (
     "http1.x server",
@@ -119,6 +121,7 @@ _CHANNEL = [
     ("grpc.enable_http_proxy", 0),
     ("grpc.use_local_subchannel_pool", 1),
     ("grpc.service_config_disable_resolution", 1),
+    ("grpc.max_receive_message_length", _MOST_BYTES),
 ]
 
 
@@ -219,12 +222,13 @@ class _Call:
         self._model = target.model_name
         self._requests: asyncio.Queue[Sequence[InferInput] | None] = asyncio.Queue()
         self._responses = client.stream_infer(self._send())
+        self._bytes = 0
 
     async def one(self, inputs: Sequence[InferInput], *, output: str) -> str:
         """Send a request that has exactly one answer; its text."""
         self._requests.put_nowait(inputs)
         try:
-            return "".join(_texts(await anext(self._responses), output))
+            return "".join(self._texts(await anext(self._responses), output))
         except StopAsyncIteration:
             raise _Refused("the stream ended without a response") from None
         except BaseException:
@@ -236,23 +240,30 @@ class _Call:
         self._requests.put_nowait(inputs)
         self._requests.put_nowait(None)
         try:
-            return [text async for response in self._responses for text in _texts(response, output)]
+            return [text async for response in self._responses for text in self._texts(response, output)]
         finally:
             self._responses.cancel()
+
+    def _texts(self, response: tuple[Any, Any], output: str) -> list[str]:
+        """What one message says. Whatever answers at a pod's address may say anything, for ever."""
+        result, error = response
+        if error is not None:
+            raise _Refused(error.message())
+        self._bytes += result.get_response().ByteSize()
+        if self._bytes > _MOST_BYTES:
+            raise _Misunderstood(f"the answer has more than {_MOST_BYTES} bytes")
+        try:
+            array = result.as_numpy(output)
+        except Exception as error:
+            # The client library trusts shapes and lengths, and fails at wrong ones in many ways.
+            raise _Misunderstood(f"output '{output}' is no tensor: {error}") from error
+        if array is None:
+            raise _Misunderstood(f"the response has no output '{output}'")
+        return [_decode(element) for element in array.reshape(-1)]
 
     async def _send(self) -> AsyncIterator[dict[str, Any]]:
         while (inputs := await self._requests.get()) is not None:
             yield {"model_name": self._model, "inputs": list(inputs)}
-
-
-def _texts(response: tuple[Any, Any], output: str) -> Iterator[str]:
-    result, error = response
-    if error is not None:
-        raise _Refused(error.message())
-    array = result.as_numpy(output)
-    if array is None:
-        raise _Misunderstood(f"the response has no output '{output}'")
-    return (_decode(element) for element in array.reshape(-1))
 
 
 def _text(name: str, value: str) -> InferInput:

@@ -6,7 +6,7 @@ from typing import Final
 
 from vllm_operator.api.conditions import Problem
 from vllm_operator.kube.apply import Applier, BeingReplaced, NameTaken
-from vllm_operator.kube.client import ApiError
+from vllm_operator.kube.errors import ApiError
 from vllm_operator.observed.state import Object
 from vllm_operator.observed.store import ObservedStore
 from vllm_operator.reconcile.errors import TerminalError, TransientError

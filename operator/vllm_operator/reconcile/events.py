@@ -5,7 +5,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from vllm_operator.api.meta import FIELD_MANAGER
-from vllm_operator.kube.client import ApiError, KubeClient
+from vllm_operator.kube.client import KubeClient
+from vllm_operator.kube.errors import ApiError
 from vllm_operator.observed.store import Key
 from vllm_operator.status.compute import StatusInputs
 from vllm_operator.status.events import events

@@ -19,8 +19,9 @@ from vllm_operator.api.v1alpha1 import ModelIdentity
 from vllm_operator.desired import anchor, state
 from vllm_operator.desired.decision import Decision, as_it_is, decide
 from vllm_operator.desired.revision import ProbeSettings, Revision
-from vllm_operator.kube.client import ApiError, KubeClient
+from vllm_operator.kube.client import KubeClient
 from vllm_operator.kube.drift import difference
+from vllm_operator.kube.errors import ApiError
 from vllm_operator.kube.resources import EVENTS, VLLM_MODELS
 from vllm_operator.observed import fields
 from vllm_operator.observed.state import Object, ObservedState, ProbeResult

@@ -5,7 +5,7 @@ from typing import Final
 
 from vllm_operator.api.conditions import Problem, Reason
 from vllm_operator.kube.apply import NameTaken
-from vllm_operator.kube.client import ApiError
+from vllm_operator.kube.errors import ApiError
 from vllm_operator.kube.resources import describe
 from vllm_operator.observed.state import Object
 from vllm_operator.reconcile.errors import ReconcileError, TerminalError, TransientError

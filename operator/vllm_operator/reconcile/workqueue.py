@@ -6,7 +6,7 @@ import itertools
 import random
 import time
 from collections.abc import Callable, Hashable
-from typing import Generic, TypeVar
+from typing import Generic, NamedTuple, TypeVar
 
 K = TypeVar("K", bound=Hashable)
 
@@ -14,11 +14,21 @@ _BACKOFF_FIRST = 0.5
 _BACKOFF_LAST = 300.0
 _THROTTLED = 2.0
 _OUTAGE = 10.0
+#: After so many failures in a row the back-off of an outage has reached its end.
+_OUTAGE_FAILURES = 6
+
+
+class _Failures(NamedTuple):
+    """How many in a row, and how many writes had been answered by the last one."""
+
+    in_a_row: int
+    answered: int
 
 
 class WorkQueue(Generic[K]):
     """A key is never worked on by two at once; added meanwhile, it comes back when that one is done.
 
+    `answered` counts the writes that the API server has answered, for whatever key.
     Used within one event loop.
     """
 
@@ -27,17 +37,19 @@ class WorkQueue(Generic[K]):
         *,
         on_wait: Callable[[float], None] = lambda _: None,
         on_retry: Callable[[], None] = lambda: None,
+        answered: Callable[[], int] = lambda: 0,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._on_wait = on_wait
         self._on_retry = on_retry
+        self._answered = answered
         self._clock = clock
         self._due: dict[K, float] = {}
         self._heap: list[tuple[float, int, K]] = []
         self._order = itertools.count()
         self._running: set[K] = set()
         self._again: dict[K, float] = {}
-        self._failures: dict[K, int] = {}
+        self._failures: dict[K, _Failures] = {}
         self._changed = asyncio.Event()
         self._closed = False
 
@@ -80,11 +92,19 @@ class WorkQueue(Generic[K]):
 
         Later after each failure. What the API server does is none of the key's: `throttled`, it comes back
         after the seconds that the server asked for, each time; after an `outage` it has not slept for long.
+        It is none of the server's where others were answered since the key's last failure: a webhook that
+        hangs for one namespace would keep all workers waiting.
         """
         if throttled is None:
-            failures = self._failures[key] = self._failures.get(key, 0) + 1
+            answered = self._answered()
+            count, answered_before = self._failures.get(key, _Failures(0, answered))
+            count += 1
+            outage = outage and answered == answered_before
+            if outage:
+                count = min(count, _OUTAGE_FAILURES)
+            self._failures[key] = _Failures(count, answered)
             longest = _OUTAGE if outage else _BACKOFF_LAST
-            delay = min(_BACKOFF_FIRST * 2.0 ** min(failures - 1, 20), longest)
+            delay = min(_BACKOFF_FIRST * 2.0 ** min(count - 1, 20), longest)
             delay = max(delay * random.uniform(0.8, 1.0), _BACKOFF_FIRST)  # noqa: S311 - spreads load
         else:
             delay = max(throttled, _THROTTLED) * random.uniform(1.0, 1.5)  # noqa: S311 - spreads load

@@ -19,7 +19,15 @@ def lateness_seconds(obj: Mapping[str, Any], now: datetime) -> float | None:
 
     The record has whole seconds of the API server's clock, so this is coarse; never below 0.
     """
-    times = [entry["time"] for entry in obj["metadata"].get("managedFields") or () if entry.get("time")]
-    if not times:
+    times = [_time(entry.get("time")) for entry in obj["metadata"].get("managedFields") or ()]
+    known = [time for time in times if time is not None]
+    return max(0.0, (now - max(known)).total_seconds()) if known else None
+
+
+def _time(text: Any) -> datetime | None:
+    """None for what Python has no time for: whoever may edit an object writes these, the year 0 too."""
+    try:
+        time = datetime.fromisoformat(text)
+    except (TypeError, ValueError):
         return None
-    return max(0.0, (now - datetime.fromisoformat(max(times))).total_seconds())
+    return time if time.tzinfo else None

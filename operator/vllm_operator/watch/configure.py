@@ -24,7 +24,7 @@ def settings() -> kopf.OperatorSettings:
     # A worker per object stays for idle_timeout after each event: short, or thousands of tasks pile up.
     configured.queueing.idle_timeout = 0.05
     configured.queueing.worker_limit = None
-    configured.watching.chunk_size = 500
+    configured.watching.chunk_size = 50  # of at most 1.5 MiB each: that is all in memory at once
     configured.watching.server_timeout = SERVER_SECONDS
     # From an expired watch to the next list: one that expires each time would be a list without a pause.
     configured.watching.reconnect_backoff = 2.0

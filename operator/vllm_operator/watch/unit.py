@@ -9,7 +9,8 @@ from typing import Any, Final
 import kopf
 from yarl import URL
 
-from vllm_operator.kube.client import ApiError, KubeClient
+from vllm_operator.kube.client import KubeClient
+from vllm_operator.kube.errors import ApiError
 from vllm_operator.kube.resources import VLLM_MODELS
 from vllm_operator.observed.store import Key, ObservedStore
 from vllm_operator.telemetry import logs, metrics
@@ -64,6 +65,13 @@ class Unit:
                 problem, retry_after = str(error), error.throttled_seconds or 0.0
                 if error.status not in (0, 401):
                     self.heartbeat.made()
+            except (KopfHangs, asyncio.CancelledError):
+                raise
+            except Exception as error:
+                # No heartbeat: if it goes on like this the process ends. It must not end for one answer.
+                problem, retry_after = repr(error), 0.0
+                _log.exception("bug in the operator, please report it", kind=VLLM_MODELS.kind,
+                               namespace=self.namespace)  # fmt: skip
             ran = asyncio.get_running_loop().time() - began
             failures = 1 if ran > _LONG_SECONDS else failures + 1
             delay = min(_BACKOFF_FIRST * 2.0 ** min(failures - 1, 10), _BACKOFF_LAST)

@@ -19,6 +19,7 @@ class Server:
     def __init__(self) -> None:
         self.objects: dict[str, dict[str, Any]] = {}
         self.version = 100
+        self.page = 2
         self.lists: list[dict[str, str]] = []
         self.watches: list[dict[str, str]] = []
         self.answer_list: Callable[[], web.Response | None] = lambda: None
@@ -49,8 +50,12 @@ class Server:
 
     def tell(self, kind: str, obj: dict[str, Any]) -> None:
         """One event on each open watch."""
+        self.say(json.dumps({"type": kind, "object": obj}).encode() + b"\n")
+
+    def say(self, line: bytes) -> None:
+        """Whatever it is, on each open watch."""
         for stream in self._streams:
-            stream.put_nowait(json.dumps({"type": kind, "object": obj}).encode() + b"\n")
+            stream.put_nowait(line)
 
     def bookmark(self) -> None:
         """A version, and no news."""
@@ -79,7 +84,7 @@ class Server:
 
     def _list(self, request: web.Request) -> web.Response:
         names, start = sorted(self.objects), int(request.query.get("continue", 0))
-        end = start + 2
+        end = start + min(self.page, int(request.query.get("limit", self.page)))
         metadata = {"resourceVersion": str(self.version), "continue": str(end) if end < len(names) else ""}
         items = [self.objects[name] for name in names[start:end]]
         return web.json_response({"metadata": metadata, "items": items})

@@ -215,3 +215,62 @@ async def test_a_broken_answer_is_a_failure_like_others(case: Case) -> None:
     case.server.end()
     await until("it watches again", lambda: len(case.server.watches) >= 5)
     await case.holds("s1", "s2", "s3", "s4")
+
+
+@pytest.mark.parametrize(
+    "metadata",
+    [
+        {"annotations": {"text": "\x01" * 1_000_000}},
+        {"managedFields": [{"manager": "m", "time": "0000-01-01T00:00:00Z"}]},
+        {"uid": None, "ownerReferences": [None]},
+    ],
+    ids=["six megabytes", "year 0", "not to be taken"],
+)
+async def test_one_odd_object_costs_no_watch_and_no_other_object(
+    case: Case, metadata: dict[str, object]
+) -> None:
+    await case.watches(1)
+    odd = case.server.put("odd")
+    odd["metadata"].update(metadata)
+    case.server.tell("ADDED", odd)
+    case.server.tell("ADDED", case.server.put("s4"))
+    await case.holds("s1", "s2", "s3", "s4")
+    assert (len(case.server.watches), len(case.server.lists)) == (1, 2)
+    # In a list it keeps nobody away either.
+    case.server.answer_watch = lambda: status(410) if len(case.server.watches) == 2 else None
+    case.server.put("s5")
+    case.server.end()
+    await case.holds("s1", "s2", "s3", "s4", "s5")
+    await case.watches(3)
+
+
+async def test_an_event_that_cannot_be_read_is_looked_for_in_a_list(case: Case) -> None:
+    await case.watches(1)
+    case.server.put("s4")
+    case.server.say(b'{"type": "ADDED", "object": \n')
+    await case.holds("s1", "s2", "s3", "s4")
+    await case.watches(2)
+    assert case.server.watches[1]["resourceVersion"] == "104"
+
+
+async def test_a_list_of_large_objects_is_read_in_small_pages(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("vllm_operator.kube.client._PAGE_BYTES", 100_000)
+    async with serve() as (server, client):
+        server.page = 500
+        for number in range(30):
+            large = server.put(f"large-{number:02}")
+            large["metadata"]["annotations"] = {"text": "x" * (150_000 if number == 7 else 20_000)}
+        for number in range(30):
+            server.put(f"small-{number:02}")
+        store = ObservedStore()
+        informer = Informer(client, store, SERVICES, "ns", lambda _: None, lambda: None)
+        task = asyncio.create_task(informer.run())
+        try:
+            await until("it watches", lambda: bool(server.watches))
+            assert all(store.has("Service", "ns", name) for name in server.objects)
+            assert informer.problem == ""
+            # Small ones come many at once again.
+            assert 15 < len(server.lists) < 60
+        finally:
+            task.cancel()
+            await asyncio.wait((task,))

@@ -6,7 +6,8 @@ from typing import Any, cast
 import pytest
 
 from vllm_operator.kube.apply import Applier, NameTaken
-from vllm_operator.kube.client import ApiError, KubeClient
+from vllm_operator.kube.client import KubeClient
+from vllm_operator.kube.errors import ApiError
 from vllm_operator.kube.resources import Resource
 
 OWNER = {"kind": "VLLMModel", "metadata": {"name": "llama", "namespace": "ns", "uid": "model"}}

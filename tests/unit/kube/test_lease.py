@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from vllm_operator.kube.client import ApiError
+from vllm_operator.kube.errors import ApiError
 from vllm_operator.kube.lease import Lease
 
 

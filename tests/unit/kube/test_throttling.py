@@ -1,6 +1,7 @@
 """Requests that the API server refuses with "not now": sent again at its pace, for a bounded time."""
 
 import asyncio
+import contextlib
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
@@ -9,7 +10,8 @@ import pytest
 from aiohttp import web
 from kubernetes.aio.client import Configuration
 
-from vllm_operator.kube.client import ApiError, KubeClient
+from vllm_operator.kube.client import KubeClient
+from vllm_operator.kube.errors import ApiError
 from vllm_operator.kube.resources import LEASES
 from vllm_operator.kube.retry import asked_wait, seconds_until_retry
 
@@ -139,6 +141,16 @@ async def test_the_patience_bounds_it_all_and_the_error_says_when_to_ask_again(
     assert time.monotonic() - began <= 3.5
     assert 2 <= len(server.asked) <= 4
     assert raised.value.throttled_seconds == 1
+
+
+@pytest.mark.parametrize("method", CALLS)
+async def test_writes_that_are_answered_are_counted(server: Server, connect: Serve, method: str) -> None:
+    client = await connect()
+    server.answers = [FOUND, (409, {}, {}), (500, {}, {}), (504, {}, {})]
+    for _ in range(4):
+        with contextlib.suppress(ApiError):
+            await CALLS[method](client)
+    assert client.writes_answered == (0 if method == "GET" else 2)
 
 
 async def test_a_wait_beyond_the_patience_is_not_begun_and_bounded_for_the_queue(

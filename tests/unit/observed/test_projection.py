@@ -3,6 +3,7 @@
 import json
 from typing import Any
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -72,8 +73,30 @@ def test_an_odd_object_is_kept_too() -> None:
 
 
 def test_what_is_applied_is_kept_whole() -> None:
-    deployment = {"kind": "Deployment", "metadata": {"managedFields": [{"manager": "m"}]}, "spec": {"x": 1}}
-    assert project(deployment) == deployment
+    """A model's own, and what the operator made and has lost its owner."""
+    owner = {"kind": "VLLMModel", "name": "llama", "uid": "u", "controller": True}
+    for metadata in (
+        {"managedFields": [{"manager": "m"}], "ownerReferences": [owner]},
+        {"managedFields": [{"manager": "m"}, {"manager": "vllm-operator"}]},
+    ):
+        deployment = {"kind": "Deployment", "metadata": metadata, "spec": {"x": 1}}
+        assert project(deployment) == deployment
+
+
+@pytest.mark.parametrize("kind", ["ConfigMap", "ControllerRevision", "Deployment", "Service"])
+@pytest.mark.parametrize(
+    "owners", [[], [{"kind": "Team", "controller": True}], [{"kind": "VLLMModel", "name": "llama"}]]
+)
+def test_of_what_is_nobodys_only_its_identity_is_kept(kind: str, owners: list[dict[str, Any]]) -> None:
+    metadata = {**_METADATA, "ownerReferences": owners, "managedFields": [{"manager": "kubectl"}]}
+    metadata["labels"] = {"triton-vllm.dev/model": "llama", "a": "b"}
+    kept = project({"apiVersion": "v1", "kind": kind, "metadata": metadata, "data": {"a": "b"}, "spec": {}})
+    assert set(kept) == {"apiVersion", "kind", "metadata"}
+    assert kept["metadata"]["labels"] == {"triton-vllm.dev/model": "llama"}
+    assert kept["metadata"].get("ownerReferences", []) == owners[:1] * ("controller" in str(owners))
+    assert set(kept["metadata"]) <= {
+        "name", "namespace", "uid", "resourceVersion", "deletionTimestamp", "labels", "ownerReferences"
+    }  # fmt: skip
 
 
 _JSON = st.recursive(

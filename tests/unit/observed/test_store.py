@@ -1,6 +1,10 @@
 """The store: newest wins, a list also removes, and only what a model owns is its own."""
 
+import json
+from random import Random
 from typing import Any
+
+import pytest
 
 from vllm_operator.observed.store import Key, ObservedStore
 
@@ -30,10 +34,10 @@ def model(version: int = 1) -> dict[str, Any]:
 
 def test_an_older_version_is_no_news_and_changes_nothing() -> None:
     store = ObservedStore()
-    assert store.put(obj("Deployment", "llama", 10, spec=1)) == {KEY}
-    assert store.put(obj("Deployment", "llama", 10, spec=1)) == set()
-    assert store.put(obj("Deployment", "llama", 9, spec=0)) == set()
-    assert store.put(obj("Deployment", "llama", 11, spec=2)) == {KEY}
+    assert store.put(obj("Deployment", "llama", 10, owner="model", spec=1)) == {KEY}
+    assert store.put(obj("Deployment", "llama", 10, owner="model", spec=1)) == set()
+    assert store.put(obj("Deployment", "llama", 9, owner="model", spec=0)) == set()
+    assert store.put(obj("Deployment", "llama", 11, owner="model", spec=2)) == {KEY}
     found = store.get("Deployment", "ns", "llama")
     assert found is not None
     assert found["spec"] == 2
@@ -146,3 +150,25 @@ def test_models_are_listed_and_field_records_of_pods_are_dropped() -> None:
     found = store.get("Pod", "ns", "llama-1")
     assert found is not None
     assert "managedFields" not in found["metadata"]
+
+
+@pytest.mark.parametrize("kind", ["ConfigMap", "ControllerRevision", "Deployment", "Pod", "ReplicaSet"])
+@pytest.mark.parametrize("where", ["metadata", "data", "status"])
+def test_no_child_fills_the_memory(kind: str, where: str) -> None:
+    """Not even one that names a model as its owner: anybody may write that."""
+    random = Random(7)
+    noise = {f"k{n}": random.randbytes(32).hex() for n in range(20_000)}
+    owner = {"apiVersion": "x", "kind": "VLLMModel", "name": "llama", "uid": "u", "controller": True}
+    metadata: dict[str, Any] = {
+        "namespace": "ns", "name": "big", "uid": "u1", "resourceVersion": "7", "ownerReferences": [owner]
+    }  # fmt: skip
+    obj: dict[str, Any] = {"apiVersion": "v1", "kind": kind, "metadata": metadata, where: noise}
+    if where == "metadata":
+        obj["metadata"] = {**metadata, "annotations": noise, "labels": noise}
+    store = ObservedStore()
+    assert store.put(obj) == {Key("ns", "llama")}
+    kept = store.get(kind, "ns", "big")
+    assert kept is not None
+    assert len(json.dumps(kept)) < 1000
+    assert kept["metadata"]["uid"] == "u1"
+    assert store.discard(obj) == {Key("ns", "llama")}

@@ -230,6 +230,7 @@ async def test_the_expected_text_must_be_in_the_answer(server: TritonStandIn) ->
         ("error", ProbeVerdict.FAILED),
         ("empty", ProbeVerdict.FAILED),
         ("mute", ProbeVerdict.PROTOCOL_ERROR),
+        ("garble", ProbeVerdict.PROTOCOL_ERROR),
     ],
 )
 async def test_misbehaviour(server: TritonStandIn, behaviour: str, verdict: ProbeVerdict) -> None:
@@ -237,6 +238,32 @@ async def test_misbehaviour(server: TritonStandIn, behaviour: str, verdict: Prob
     outcome = await triton.probe(target(server.address))
     assert outcome.verdict is verdict
     assert outcome.message
+
+
+@pytest.mark.parametrize("size", [0, 1000, 500_000])
+async def test_an_answer_without_end_is_cut_off(server: TritonStandIn, size: int) -> None:
+    server.behaviour, server.flood_bytes = "flood", size
+    outcome = await triton.probe(replace(target(server.address), timeout_seconds=60))
+    assert outcome.verdict is ProbeVerdict.PROTOCOL_ERROR
+    assert "more than 1048576 bytes" in outcome.message
+    await asyncio.to_thread(wait_for, "the call has ended", lambda: server.in_flight == 0, 10)
+
+
+async def test_one_message_that_is_too_large_is_not_read(server: TritonStandIn) -> None:
+    server.text = "x" * 2_000_000
+    outcome = await triton.probe(replace(target(server.address), timeout_seconds=60))
+    assert outcome.verdict is ProbeVerdict.FAILED
+    assert len(outcome.message) <= 300
+
+
+@pytest.mark.parametrize("text", ["[" * 200_000, '{"engine":' * 50_000])
+async def test_what_is_nested_without_end_is_no_account_and_no_embedding(
+    server: TritonStandIn, monkeypatch: pytest.MonkeyPatch, text: str
+) -> None:
+    monkeypatch.setattr("tritonstandin.json.dumps", lambda _: text)
+    server.generates = False
+    outcome = await triton.probe(replace(target(server.address), timeout_seconds=60))
+    assert (outcome.verdict, outcome.backend) == (ProbeVerdict.PROTOCOL_ERROR, None)
 
 
 async def test_a_closed_port_is_unreachable(server: TritonStandIn) -> None:

@@ -10,7 +10,7 @@ from structlog.testing import capture_logs
 
 from unit.builders import NOW, SETTINGS, ModelBuilder, a_cluster
 from unit.status.test_cases import MODEL, SERVED_BEFORE, serving
-from vllm_operator.kube.client import ApiError
+from vllm_operator.kube.errors import ApiError
 from vllm_operator.observed.state import ObservedState, ProbeResult
 from vllm_operator.observed.store import Key, ObservedStore
 from vllm_operator.observed.target import ProbeTarget

@@ -123,6 +123,32 @@ async def test_after_a_long_outage_nothing_sleeps_on() -> None:
     assert max(delays) <= 10
 
 
+async def test_who_alone_gets_no_answer_backs_off_like_any_other_failure() -> None:
+    """A webhook that hangs for one namespace: the API server answers everybody else."""
+    clock, answered = Clock(), 0
+    queue: WorkQueue[str] = WorkQueue(clock=clock, answered=lambda: answered)
+    queue.add("a")
+    delays = []
+    for _ in range(14):
+        await _take(queue)
+        answered += 3
+        delays.append(queue.retry("a", outage=True))
+        clock.now += delays[-1]
+    assert all(240 <= delay <= 300 for delay in delays[10:])
+
+
+async def test_an_outage_that_ends_for_some_first_lets_nobody_sleep() -> None:
+    clock, answered = Clock(), 7
+    queue: WorkQueue[str] = WorkQueue(clock=clock, answered=lambda: answered)
+    queue.add("a")
+    for _ in range(20):
+        await _take(queue)
+        clock.now += queue.retry("a", outage=True)
+    await _take(queue)
+    answered += 1
+    assert queue.retry("a", outage=True) <= 40
+
+
 async def test_first_come_first_served_under_load() -> None:
     clock = Clock()
     queue: WorkQueue[str] = WorkQueue(clock=clock)

@@ -196,6 +196,26 @@ async def test_each_answer_is_progress(case: Case) -> None:
     assert case.unit.heartbeat.age() < before
 
 
+async def test_an_answer_that_cannot_be_read_ends_nothing(
+    case: Case, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever it raises: one tenant's object must not end the operator for all."""
+    errors = iter([RecursionError("maximum recursion depth exceeded"), KeyError("metadata")])
+    page = case.unit.client.page
+
+    async def failing(*args: Any, **options: Any) -> Any:
+        if (error := next(errors, None)) is not None:
+            raise error
+        return await page(*args, **options)
+
+    monkeypatch.setattr(case.unit.client, "page", failing)
+    case.server.answers = [_error_event(500)]
+    case.server.put("three", 12)
+    case.server.end()
+    await until("what was added is known", lambda: Key("ns", "three") in case.changed)
+    assert next(errors, None) is None, "both were met"
+
+
 async def test_a_kopf_that_does_not_end_ends_the_process(monkeypatch: pytest.MonkeyPatch) -> None:
     """As when the watchers that are left log in again and again, for ever."""
     ended = asyncio.Event()
