@@ -420,7 +420,7 @@ class Engine:
         client.get_output_async = take_and_count
 
     def _busy_ranks(self) -> set[int]:
-        """The ranks that have requests of this front end; vLLM keeps that where it has several, and only there."""
+        """The ranks that have requests of this front end; vLLM keeps that only where it has several."""
         engines: Mapping[str, bytes] = getattr(self._llm.engine_core, "reqs_in_flight", {})
         return {int.from_bytes(engine, "little") for engine in set(engines.values())}
 

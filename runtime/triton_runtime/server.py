@@ -210,7 +210,7 @@ class Server:
         self._act(self._drain.engine_died(now))
 
     def unready(self) -> str | None:
-        """Why this container cannot serve, None if it can. For the endpoint's threads; bounded by Triton's answer."""
+        """Why this container cannot serve, None if it can. For the endpoint's threads; takes 6 s at most."""
         if self._drain.stage not in (Stage.RUNNING, Stage.MOVING):
             return "the container is ending"
         if self._verdict.hung is not None:

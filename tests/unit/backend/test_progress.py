@@ -1,4 +1,4 @@
-"""Whether the engine gets on: stories of ranks, told to the judge of hangs as the front end's beats tell them."""
+"""Whether the engine gets on: stories of ranks, as the judge of hangs hears of them."""
 
 from triton_runtime.front_ends import FrontEnd
 from triton_runtime.hang import Hang, Verdict
