@@ -33,8 +33,8 @@ from typing import Any
 from . import state_file
 
 _PERIOD_SECONDS = 0.5
-# Until Triton's endpoint has been seen once, as a server may be told to end when it is just up; and before the
-# second look at a socket that is gone.
+# Until Triton's endpoint has been seen once, as a server may end when it is just up; and before the second
+# look at a socket that is gone.
 _FIRST_PERIOD_SECONDS = 0.05
 _TIMEOUT_SECONDS = 1.0
 # Triton looks into the repository for its index, which may be far away.
@@ -131,7 +131,7 @@ class DepartureWatch:
         staying: Callable[[], None],
         drained: Callable[[], None],
     ) -> None:
-        """`leaving` is for good and may wait for requests; `closing`, which `staying` takes back, must not."""
+        """`leaving` is for good and may wait; `closing` must not: `staying` takes it back."""
         self._name = name
         self._version = version
         self._leaving = leaving

@@ -10,7 +10,7 @@ class Drain:
     """Waits in a thread of its own, so that whoever began it can take it back."""
 
     def __init__(self, run_out: Callable[[float], bool], end: Callable[[], None], seconds: float) -> None:
-        """`run_out` waits for at most so many seconds and says whether nothing is in flight; `end` ends the rest."""
+        """`run_out` waits for so many seconds at most: whether nothing is in flight. `end` ends the rest."""
         self._run_out = run_out
         self._end = end
         self._seconds = seconds

@@ -144,7 +144,8 @@ signal.signal(signal.SIGUSR1, starve)
 import http.client, json, socket
 from vllm_triton.departure import DepartureWatch
 say = lambda word: lambda: print(word, flush=True)
-DepartureWatch("m", "1", leaving=say("leaving"), closing=say("closing"), staying=say("staying"), drained=say("drained"))
+words = {word: say(word) for word in ("leaving", "closing", "staying", "drained")}
+DepartureWatch("m", "1", **words)
 sys.stdin.read()
 """
         self.process = subprocess.Popen(
