@@ -4,7 +4,8 @@ Triton calls `finalize` only after the last response, so that a long stream woul
 its exit timeout, and nothing tells a backend earlier. Triton's endpoints do. What counts:
 
 - The entry point's file: the server is being ended.
-- A listening socket of Triton's is closed: it shuts down, and does that to its HTTP endpoint first.
+- A listening socket of Triton's is closed, twice in a row: it shuts down, and does that to its HTTP endpoint
+  first. A look at its sockets that did not succeed, as where no descriptor is left, shows nothing.
 - The endpoint takes connections and closes them at once, several times in a row: it shuts down while others
   are open.
 - Triton's index of models says, twice in a row, that this one is being unloaded or is unavailable.
@@ -18,6 +19,7 @@ from memory that the server may have freed.)
 
 from __future__ import annotations
 
+import contextlib
 import enum
 import http.client
 import json
@@ -31,7 +33,8 @@ from typing import Any
 from . import state_file
 
 _PERIOD_SECONDS = 0.5
-# Until Triton's endpoint has been seen once: a server may be told to end as soon as it is up.
+# Until Triton's endpoint has been seen once, as a server may end when it is just up; and before the second
+# look at a socket that is gone.
 _FIRST_PERIOD_SECONDS = 0.05
 _TIMEOUT_SECONDS = 1.0
 # Triton looks into the repository for its index, which may be far away.
@@ -88,6 +91,21 @@ class Judgement:
             self._reason = sign
 
 
+class Sockets:
+    """Whether one of the listening sockets was closed, from one whole list after the other. Pure."""
+
+    def __init__(self) -> None:
+        self.seen: set[Address] = set()
+        self.closed = False
+        self.missing: set[Address] = set()
+
+    def take(self, listening: set[Address]) -> None:
+        """Take a list into account. The kernel's tables change while they are read: one may lack an entry."""
+        missing = self.seen - listening
+        self.closed = self.closed or bool(missing & self.missing)
+        self.seen, self.missing = self.seen | listening, missing
+
+
 class _Silent(Exception):
     """Nothing came of a question: a busy server may be slow to answer one."""
 
@@ -109,12 +127,15 @@ class DepartureWatch:
         version: str,
         *,
         leaving: Callable[[], None],
+        closing: Callable[[], None],
         staying: Callable[[], None],
         drained: Callable[[], None],
     ) -> None:
+        """`leaving` is for good and may wait; `closing` must not: `staying` takes it back."""
         self._name = name
         self._version = version
         self._leaving = leaving
+        self._closing = closing
         self._staying = staying
         self._drained = drained
         self._stopping = threading.Event()
@@ -129,20 +150,21 @@ class DepartureWatch:
     def _run(self) -> None:
         address: Address | None = None
         strangers: set[Address] = set()
-        before: set[Address] = set()
-        judgement = Judgement()
-        while not self._stopping.wait(_PERIOD_SECONDS if address else _FIRST_PERIOD_SECONDS):
+        sockets, judgement = Sockets(), Judgement()
+        while not self._stopping.wait(
+            _FIRST_PERIOD_SECONDS if address is None or sockets.missing else _PERIOD_SECONDS
+        ):
             if state_file.told_to_end():
                 # Before Triton closes its endpoint, it waits for every idle connection to it.
                 self._leaving()
                 self._drained()
                 return
-            listening = set(_listening(os.getppid()))
-            if before - listening:
+            with contextlib.suppress(OSError):
+                sockets.take(set(_listening(os.getppid())))
+            if sockets.closed:
                 self._leaving()
                 return
-            before = listening
-            address = address or _find(listening, strangers)
+            address = address or _find(sockets.seen, strangers)
             if address is not None:
                 self._follow(judgement, self._look(address))
 
@@ -150,7 +172,7 @@ class DepartureWatch:
         before = judgement.leaving
         judgement.take(sign)
         if judgement.leaving and not before:
-            self._leaving()
+            self._closing()
         elif before and not judgement.leaving:
             self._staying()
 
@@ -224,19 +246,21 @@ def _ask(
 
 
 def _listening(pid: int) -> Iterator[Address]:
-    """Yield the addresses on which a process listens."""
+    """Yield the addresses on which a process listens; raises `OSError` where any part cannot be read."""
     sockets = set()
     for link in Path(f"/proc/{pid}/fd").iterdir():
         try:
             target = os.readlink(link)
-        except OSError:
+        except FileNotFoundError:
+            # Closed since the folder was read.
             continue
         if target.startswith("socket:["):
             sockets.add(target[8:-1])
     for table, family in (("tcp", socket.AF_INET), ("tcp6", socket.AF_INET6)):
         try:
             lines = Path(f"/proc/{pid}/net/{table}").read_text().splitlines()[1:]
-        except OSError:
+        except FileNotFoundError:
+            # A kernel without IPv6.
             continue
         for line in lines:
             fields = line.split()

@@ -34,6 +34,7 @@ from vllm.v1.metrics.loggers import PrometheusStatLogger
 
 from .errors import Kind, RequestFailed, generating, invalid, unhealthy
 from .frontends import Follower, Leader, Seat
+from .progress import Progress
 
 VERSION: str = vllm.__version__
 
@@ -344,8 +345,7 @@ class Engine:
         self._config = llm.vllm_config
         self.tokenizer = PromptTokenizer.of(llm)
         self._cause: str | None = None
-        # How many messages of the engine this front end has had, whatever was in them.
-        self.messages = 0
+        self._progress = Progress()
         # Whether the engine has served a request since its warm-up: what is compiled at first use then is.
         self.proven = False
         self._unproven: int | None = None
@@ -406,18 +406,28 @@ class Engine:
         return cls(llm, tuple(await llm.get_supported_tasks()))
 
     def _count_messages(self) -> None:
-        """Have every message of the engine counted as vLLM takes it: once for a step, not for a request."""
+        """Have every message of the engine noted as vLLM takes it: once for a step, not for a request."""
         client: Any = self._llm.engine_core
         take = client.get_output_async
 
         async def take_and_count() -> Any:
             message = await take()
-            self.messages += 1
+            self._progress.sent(message.engine_index, self._busy_ranks())
             if self._unproven is not None:
                 self._prove(message)
             return message
 
         client.get_output_async = take_and_count
+
+    def _busy_ranks(self) -> set[int]:
+        """The ranks that have requests of this front end; vLLM keeps that only where it has several."""
+        engines: Mapping[str, bytes] = getattr(self._llm.engine_core, "reqs_in_flight", {})
+        return {int.from_bytes(engine, "little") for engine in set(engines.values())}
+
+    @property
+    def messages(self) -> int:
+        """How many messages came, whatever was in them; of several ranks, in how many rounds."""
+        return self._progress.rounds
 
     def warmed_up(self) -> None:
         """Note that what comes from now on is of clients' requests."""
@@ -435,7 +445,7 @@ class Engine:
     async def answer(self) -> None:
         """Ask the engine something cheap, which it answers between two steps; counts as a message of it."""
         await self._llm.is_sleeping()
-        self.messages += 1
+        self._progress.all_answered(self._busy_ranks())
 
     @property
     def loading_adapter(self) -> bool:
@@ -572,6 +582,7 @@ class Engine:
         self._adapters_on_their_way += 1
         try:
             await self._llm.add_lora(lora)
+            self._progress.all_answered(self._busy_ranks())
         finally:
             self._adapters_on_their_way -= 1
 

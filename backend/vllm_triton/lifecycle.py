@@ -16,6 +16,7 @@ import triton_python_backend_utils as pb_utils
 from . import configuration, frontends, health, heartbeat, log
 from .cancellation import CancellationPoller
 from .departure import DepartureWatch
+from .drain import Drain
 from .errors import Kind, RequestFailed, internal
 from .requests import Generation, decode
 from .responses import Senders
@@ -43,6 +44,7 @@ class LoadedModel:
         # Before vLLM starts anything, so that all of it is born into the group that the watchdog ends.
         self._watchdog = Watchdog()
         self._closing = False
+        self._drain: Drain | None = None
         self._numbers = itertools.count(1)
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._run_loop, name="vllm-event-loop", daemon=True)
@@ -59,6 +61,7 @@ class LoadedModel:
             settings.name,
             settings.version,
             leaving=self._leave,
+            closing=self._close_doors,
             staying=self._stay,
             drained=self._frontend.report_drained,
         )
@@ -150,19 +153,40 @@ class LoadedModel:
 
     def _leave(self) -> None:
         """Let requests in flight finish for the drain time, then end them."""
-        if self._service.engine.errored:
-            # A server that asks `is_ready` takes a dead engine for a model that leaves: all are answered.
+        if not self._turn_away():
             return
-        self._closing = True
         if not self._senders.wait_until_sent(self._settings.drain_seconds):
-            log.warning(f"{self._senders.open} requests did not finish within the drain time, ending them")
-            self._end_requests()
+            self._end_late_requests()
             self._senders.wait_until_sent(_FLUSH_SECONDS)
+
+    def _close_doors(self) -> None:
+        """Do the same beside who asks for it, until `_stay` takes it back."""
+        if self._turn_away():
+            self._drain = Drain(
+                self._senders.wait_until_sent, self._end_late_requests, self._settings.drain_seconds
+            )
+            self._drain.begin()
 
     def _stay(self) -> None:
         """Take requests again: what looked like the model's end was none."""
+        if self._drain is not None:
+            self._drain.cancel()
         log.warning(f"model {self._settings.name} is not being unloaded after all: it takes requests again")
         self._closing = False
+
+    def _turn_away(self) -> bool:
+        """Take no requests any more, if the engine lives.
+
+        A server that asks `is_ready` takes a dead engine for a model that leaves: all are answered already.
+        """
+        if self._service.engine.errored:
+            return False
+        self._closing = True
+        return True
+
+    def _end_late_requests(self) -> None:
+        log.warning(f"{self._senders.open} requests did not finish within the drain time, ending them")
+        self._end_requests()
 
     def _end_requests(self) -> None:
         self._closing = True

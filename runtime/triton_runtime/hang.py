@@ -7,12 +7,14 @@ that is waited for is no hang; neither are requests that wait for others to end.
 minutes cannot be told from a hang while it lasts: it turns clients away until it has ended, and does not end
 the container, for which `end` seconds must have passed.
 
-There is no clock before a first request has been served, whose step may compile for long, and none while the
-engine loads an adapter, when it answers nothing.
+Silence is excused before a first request has been served, whose step may compile for long, and while the
+engine loads an adapter, when it answers nothing. Not for ever: a hang may begin there, too. The clock starts
+after `end` seconds of a load in which nothing came, and after twice as many of a first request.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from enum import Enum
 from typing import Final
 
 from triton_runtime.front_ends import FrontEnd
@@ -21,6 +23,13 @@ from triton_runtime.front_ends import FrontEnd
 ANSWER_SECONDS: Final = 10.0
 #: More time than this between two looks was not given to this process either: the machine stood.
 LONGEST_LOOK_SECONDS: Final = 5.0
+
+
+class Excuse(Enum):
+    """Why silence may be no hang, for how many times `end`."""
+
+    FIRST_REQUEST = 2
+    ADAPTER = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,18 +65,20 @@ class Hang:
         self._seen: dict[int, _Seen] = {}
         self._time = 0.0
         self._looked: float | None = None
+        self._excuse: Excuse | None = None
+        self._silent_since = 0.0
 
     def look(self, now: float, front_ends: Sequence[FrontEnd]) -> Verdict:
         """Take what the front ends say at `now`, in seconds of any monotonic clock."""
         time = self._advance(now)
-        clock = any(one.proven for one in front_ends) and not any(one.loading_adapter for one in front_ends)
         self._seen = {one.pid: self._seen.get(one.pid) or _Seen(time) for one in front_ends}
+        excused = self._excused(time, front_ends)
         worst, found, silent = 0.0, None, set()
         for one in front_ends:
             seen = self._seen[one.pid]
             if one.beats != seen.beats:
                 seen.beats, seen.beaten = one.beats, time
-            if one.messages != seen.messages or not one.in_flight or not clock:
+            if one.messages != seen.messages or not one.in_flight or excused:
                 seen.messages, seen.progressed = one.messages, time
             unheard, stuck = time - seen.beaten, time - seen.progressed
             if unheard >= self._limit:
@@ -84,9 +95,22 @@ class Hang:
             return Verdict()
         return Verdict(found, worst >= self._end, frozenset(silent))
 
+    def _excused(self, time: float, front_ends: Sequence[FrontEnd]) -> bool:
+        before, self._excuse = self._excuse, _excuse(front_ends)
+        moved = any(one.messages != self._seen[one.pid].messages for one in front_ends)
+        if moved or self._excuse is not before or not any(one.in_flight for one in front_ends):
+            self._silent_since = time
+        return self._excuse is not None and time - self._silent_since < self._excuse.value * self._end
+
     def _advance(self, now: float) -> float:
         """Time in which this process, too, could run."""
         if self._looked is not None:
             self._time += min(now - self._looked, LONGEST_LOOK_SECONDS)
         self._looked = now
         return self._time
+
+
+def _excuse(front_ends: Sequence[FrontEnd]) -> Excuse | None:
+    if not any(one.proven for one in front_ends):
+        return Excuse.FIRST_REQUEST
+    return Excuse.ADAPTER if any(one.loading_adapter for one in front_ends) else None

@@ -214,7 +214,9 @@ class Server:
         if self._drain.stage not in (Stage.RUNNING, Stage.MOVING):
             return "the container is ending"
         if self._verdict.hung is not None:
-            return self._verdict.hung
+            # Anybody may ask: which process, and how much is in flight, stands in the log.
+            silent = "a front end has given no sign of life"
+            return silent if self._verdict.silent else "nothing has come from the engine"
         if not all(one.open for one in self._front_ends):
             return "a front end takes no requests"
         return readiness.triton_unready(self._http_port, self._model_name)

@@ -1,7 +1,9 @@
 """When a model counts as leaving: one sign after the other, and below a server that answers as told."""
 
+import errno
 import json
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -13,7 +15,8 @@ from typing import Any
 
 import pytest
 
-from vllm_triton.departure import Judgement, Sign, sign_of_index
+from vllm_triton import departure
+from vllm_triton.departure import Judgement, Sign, Sockets, sign_of_index
 
 BACKEND = Path(__file__).parents[3] / "backend"
 SECONDS = 20.0
@@ -45,6 +48,27 @@ def test_judgement(signs: Sequence[Sign], leaving: bool) -> None:
     for sign in signs:
         judgement.take(sign)
     assert judgement.leaving is leaving
+
+
+HTTP, GRPC = ("127.0.0.1", 8000), ("127.0.0.1", 8001)
+
+
+@pytest.mark.parametrize(
+    ("lists", "closed"),
+    [
+        ([set(), {HTTP}, {HTTP, GRPC}, {HTTP, GRPC}], False),
+        ([{HTTP, GRPC}, {GRPC}, {HTTP, GRPC}, {HTTP}], False),
+        ([{HTTP, GRPC}, {GRPC}, {HTTP}, {HTTP, GRPC}], False),
+        ([{HTTP, GRPC}, {GRPC}, {GRPC}], True),
+        ([{HTTP, GRPC}, {GRPC}, set()], True),
+        ([{HTTP, GRPC}, set(), set()], True),
+    ],
+)
+def test_a_socket_is_closed_when_two_lists_lack_it(lists: Sequence[set[Any]], closed: bool) -> None:
+    sockets = Sockets()
+    for listed in lists:
+        sockets.take(listed)
+    assert sockets.closed is closed
 
 
 @pytest.mark.parametrize(
@@ -108,11 +132,20 @@ class Triton:
         self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         threading.Thread(target=self.server.serve_forever, daemon=True).start()
         program = """
-import sys
+import os, resource, signal, sys
 sys.path.insert(0, sys.argv[1])
+# Told by a signal, it has no descriptor left for a new file, until the next one.
+def starve(*_):
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    soft = limits[1] if limits[0] < 64 else 4
+    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, limits[1]))
+    print("starved" if soft == 4 else "fed", flush=True)
+signal.signal(signal.SIGUSR1, starve)
+import http.client, json, socket
 from vllm_triton.departure import DepartureWatch
 say = lambda word: lambda: print(word, flush=True)
-DepartureWatch("m", "1", leaving=say("leaving"), staying=say("staying"), drained=say("drained"))
+words = {word: say(word) for word in ("leaving", "closing", "staying", "drained")}
+DepartureWatch("m", "1", **words)
 sys.stdin.read()
 """
         self.process = subprocess.Popen(
@@ -179,7 +212,7 @@ def test_an_unloading_counts_and_is_taken_back(triton: Triton) -> None:
     triton.polled(200)
     triton.index = (200, [{"name": "m", "version": "1", "state": "UNLOADING"}])
     triton.ready = 400
-    assert triton.said.get(timeout=SECONDS) == "leaving"
+    assert triton.said.get(timeout=SECONDS) == "closing"
     triton.ready = 200
     assert triton.said.get(timeout=SECONDS) == "staying"
     triton.polled(200)
@@ -193,6 +226,36 @@ def test_a_shutdown_counts_at_once(triton: Triton) -> None:
     assert triton.said.get(timeout=SECONDS) == "leaving"
 
 
+def test_a_look_that_fails_shows_nothing_and_the_watch_goes_on(triton: Triton) -> None:
+    """No descriptor is left for a while; the shutdown that comes after that is seen."""
+    triton.polled(200)
+    triton.process.send_signal(signal.SIGUSR1)
+    assert triton.said.get(timeout=SECONDS) == "starved"
+    with pytest.raises(Empty):
+        triton.said.get(timeout=3)
+    triton.process.send_signal(signal.SIGUSR1)
+    assert triton.said.get(timeout=SECONDS) == "fed"
+    triton.server.shutdown()
+    triton.server.server_close()
+    assert triton.said.get(timeout=SECONDS) == "leaving"
+
+
+@pytest.mark.parametrize("unreadable", ["tcp", "tcp6"])
+def test_a_list_of_which_a_part_cannot_be_read_is_none(
+    unreadable: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read = Path.read_text
+
+    def fail(self: Path, *args: Any, **also: Any) -> str:
+        if self.name == unreadable:
+            raise OSError(errno.EMFILE, "Too many open files")
+        return read(self, *args, **also)
+
+    monkeypatch.setattr(Path, "read_text", fail)
+    with pytest.raises(OSError, match="Too many open files"):
+        list(departure._listening(os.getpid()))
+
+
 def test_the_entry_points_word_counts_before_anything_is_closed(triton: Triton, tmp_path: Path) -> None:
     triton.polled(200)
     (tmp_path / "terminating").touch()
@@ -203,6 +266,6 @@ def test_connections_turned_away_count(triton: Triton, monkeypatch: pytest.Monke
     triton.polled(200)
     turn_away: Callable[..., None] = lambda *_: None  # noqa: E731 - in place of the whole handler
     monkeypatch.setattr(triton.server, "finish_request", turn_away)
-    assert triton.said.get(timeout=SECONDS) == "leaving"
+    assert triton.said.get(timeout=SECONDS) == "closing"
     monkeypatch.undo()
     assert triton.said.get(timeout=SECONDS) == "staying"

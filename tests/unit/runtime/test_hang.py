@@ -70,10 +70,10 @@ def as_follower(story: Story) -> Story:
         pytest.param([idle], id="nothing to do for twenty minutes"),
         pytest.param([answering_from(10)], id="256 requests wait for a KV cache; the busy loop answers"),
         pytest.param([silent_from(10, 69)], id="a step of 59 s"),
-        pytest.param([silent_from(10, proven=False)], id="before the first request has been served"),
-        pytest.param([silent_from(10, loading_adapter=True)], id="an adapter is being loaded"),
+        pytest.param([silent_from(10, 660, proven=False)], id="before the first request has been served"),
+        pytest.param([silent_from(10, 360, loading_adapter=True)], id="an adapter is being loaded"),
         pytest.param(
-            [silent_from(10), as_follower(silent_from(10, loading_adapter=True))],
+            [silent_from(10, 360), as_follower(silent_from(10, 360, loading_adapter=True))],
             id="an adapter is being loaded for another front end",
         ),
         pytest.param([serving, as_follower(idle)], id="a follower has nothing to do"),
@@ -106,6 +106,44 @@ def test_a_hang_is_seen_within_90_seconds_and_ended_after_300(stories: list[Stor
     assert verdicts[1199].overdue
 
 
+@pytest.mark.parametrize(
+    ("excuse", "excused"), [({"loading_adapter": True}, END), ({"proven": False}, 2 * END)], ids=str
+)
+def test_no_excuse_holds_for_ever(excuse: dict[str, object], excused: float) -> None:
+    """The engine hangs in the load of an adapter, or in the first request after the warm-up."""
+    verdicts = dict(told(silent_from(100, **excuse), seconds=1500))
+    first = next(second for second, verdict in verdicts.items() if verdict.hung)
+    assert excused + NO_PROGRESS < first - 100 <= excused + 90
+    overdue = next(second for second, verdict in verdicts.items() if verdict.overdue)
+    assert excused + END - 1 <= overdue - 100 <= excused + END + 1
+
+
+def test_a_hang_that_meets_an_adapter_later_is_found_all_the_same() -> None:
+    """The load is asked for within the silence, and never ends."""
+
+    def tell(second: int) -> FrontEnd:
+        return replace(silent_from(100)(second), loading_adapter=second >= 150)
+
+    overdue = [second for second, verdict in told(tell) if verdict.overdue]
+    assert 149 + 2 * END <= overdue[0] <= 151 + 2 * END
+
+
+def test_one_load_after_the_other_is_excused_while_each_ends() -> None:
+    """Each end of a load is an answer of the engine."""
+
+    def tell(second: int) -> FrontEnd:
+        return replace(serving(second), messages=second // 200, loading_adapter=second % 200 != 0)
+
+    assert [verdict for _, verdict in told(tell, seconds=3000) if verdict != Verdict()] == []
+
+
+def test_an_excuse_counts_from_the_first_request_on() -> None:
+    hang = Hang(no_progress=NO_PROGRESS, end=END)
+    for second in range(4000):
+        one = replace(LEADER, beats=second, messages=5, in_flight=int(second >= 3400), proven=False)
+        assert hang.look(float(second), [one]) == Verdict()
+
+
 def test_who_is_silent_is_told_apart_from_whose_engine_is() -> None:
     *_, (_, engine) = told(silent_from(100), seconds=200)
     *_, (_, stub) = told(serving, as_follower(stopped_at(100)), seconds=200)
@@ -130,8 +168,8 @@ def test_the_clock_starts_with_the_first_request_in_flight() -> None:
 
 def test_the_clock_starts_when_the_first_request_has_been_served() -> None:
     hang = Hang(no_progress=NO_PROGRESS, end=END)
-    for second in range(700):
-        one = replace(LEADER, beats=second, messages=5, in_flight=1, proven=second >= 650)
+    for second in range(655):
+        one = replace(LEADER, beats=second, messages=5, in_flight=1, proven=second >= 590)
         assert hang.look(float(second), [one]) == Verdict()
 
 

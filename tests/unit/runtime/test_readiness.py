@@ -7,9 +7,14 @@ import signal
 import socket
 import sys
 import time
+from collections.abc import Iterator
 from typing import Any
 
-from .conftest import Container, alive, wait_for
+import pytest
+
+from triton_runtime import readiness
+
+from .conftest import Container, alive, free_ports, wait_for
 
 TIMES = {"TRITON_VLLM_NO_PROGRESS_SECONDS": "0.5", "TRITON_VLLM_HANG_END_SECONDS": "3"}
 
@@ -126,6 +131,79 @@ def test_who_asks_slowly_does_not_hold_the_others(container: Container) -> None:
         connection.close()
 
 
+@pytest.fixture
+def endpoint(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[str, int]]:
+    monkeypatch.setattr(readiness, "CLIENT_SECONDS", 1.0)
+    (port,) = free_ports(1)
+    made = readiness.Endpoint(port)
+    made.start(lambda: None)
+    yield "127.0.0.1", port
+    made._server.shutdown()
+    made._server.server_close()
+
+
+def kubelet(address: tuple[str, int]) -> bytes:
+    with socket.create_connection(address, timeout=5) as connection:
+        connection.sendall(b"GET /ready HTTP/1.1\r\nHost: x\r\n\r\n")
+        answer = b""
+        while part := connection.recv(4096):
+            answer += part
+        return answer
+
+
+@pytest.mark.parametrize("count", [readiness.MOST_AT_ONCE, 3 * readiness.MOST_AT_ONCE])
+def test_however_many_ask_a_byte_at_a_time_the_kubelet_is_answered(
+    endpoint: tuple[str, int], count: int
+) -> None:
+    end, asked = time.monotonic() + 3, 0
+    drip = [socket.create_connection(endpoint) for _ in range(count)]
+    while time.monotonic() < end:
+        for number, connection in enumerate(drip):
+            try:
+                connection.sendall(b"G")
+            except OSError:
+                connection.close()
+                drip[number] = socket.create_connection(endpoint)
+        assert kubelet(endpoint).startswith(b"HTTP/1.0 200"), f"after {asked} answers"
+        asked += 1
+    assert asked >= 5
+    for connection in drip:
+        connection.close()
+
+
+def test_a_question_has_one_deadline_however_it_comes(endpoint: tuple[str, int]) -> None:
+    started = time.monotonic()
+    with socket.create_connection(endpoint, timeout=10) as connection:
+        connection.settimeout(0.1)
+        while time.monotonic() < started + 10:
+            try:
+                connection.sendall(b"G")
+                if connection.recv(1) == b"":
+                    break
+            except TimeoutError:
+                continue
+            except OSError:
+                break
+    assert 0.9 < time.monotonic() - started < 4
+
+
+def test_tritons_answer_has_one_deadline(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A connection that was slow to be made leaves less time for the answer."""
+    monkeypatch.setattr(readiness, "TRITON_SECONDS", 1.0)
+    connect = http.client.HTTPConnection.connect
+
+    def slowly(self: http.client.HTTPConnection) -> None:
+        time.sleep(0.8)
+        connect(self)
+
+    monkeypatch.setattr(http.client.HTTPConnection, "connect", slowly)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        started = time.monotonic()
+        said = readiness.triton_unready(silent.getsockname()[1], "m")
+        assert said == "tritonserver did not answer in time"
+        assert time.monotonic() - started < 1.5
+
+
 def test_a_container_that_ends_is_not_ready(container: Container) -> None:
     serve(container)
     container.terminate()
@@ -138,7 +216,7 @@ def test_a_container_that_ends_is_not_ready(container: Container) -> None:
 def test_a_silence_turns_clients_away_and_is_forgotten_when_it_ends(container: Container) -> None:
     serve(container, TRITON_VLLM_HANG_END_SECONDS="600")
     say(container, "beat", '{"silent": true}')
-    wait_for(lambda: "nothing has come from the engine" in reason(container), "the silence counts")
+    wait_for(lambda: reason(container) == "nothing has come from the engine", "the silence counts")
     container.until("told")
     say(container, "beat", '{"silent": false}')
     wait_for(lambda: ask(container)[0] == 200, "it is ready again")
