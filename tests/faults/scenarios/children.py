@@ -211,6 +211,7 @@ def a_foreign_finalizer(scene: Scene) -> None:
     scene.serve("llama")
     held = {"metadata": {"finalizers": ["example.com/hold"]}}
     scene.api.merge("vllmmodels", scene.namespace, "llama", held)
+    scene.open("llama", because="its pods are being deleted")
     scene.api.delete("vllmmodels", scene.namespace, "llama", propagationPolicy="Foreground")
     try:
         wait_for("its pods are gone", lambda: not scene.models.pods("llama"), 60)
