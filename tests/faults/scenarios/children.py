@@ -252,6 +252,7 @@ def created_and_deleted(scene: Scene) -> None:
         scene.api.delete("vllmmodels", scene.namespace, name)
         if number % 4 == 0:
             scene.models.create(name, probe=PROBE)
+    scene.open("llama-0", because="five of the twenty exist")
     kept = [f"llama-{number}" for number in range(0, 20, 4)]
     for name in kept:
         scene.models.wait_serving(name, seconds=90)
