@@ -102,6 +102,15 @@ class Chronicle:
                 if turned and _truth_at(truths, after.at) is Truth.SERVES:
                     yield f"{name} serves and Available turned {now}"
 
+    def lines(self) -> Iterator[str]:
+        """Every status in words, with the seconds from the first of all."""
+        first = min((told[0].at for told in self.statuses.values() if told), default=0.0)
+        for told in self.statuses.values():
+            for one in told:
+                said = f"Available={one.says('Available')} Ready={one.says('Ready')}"
+                message = one.conditions.get("Ready", {}).get("message", "")
+                yield f"{one.at - first:7.2f} {one.name} {said} {one.status.get('replicaSummary')} {message}"
+
     def _run(self) -> None:
         version = ""
         while not self._stop.is_set():

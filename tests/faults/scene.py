@@ -245,8 +245,9 @@ class Scene:
         return wrong[:4]
 
     def log_text(self) -> str:
-        """The last lines of each operator, for a failure."""
-        return "\n".join(f"--- operator {i}\n{o.log_text()[-4000:]}" for i, o in enumerate(self._operators))
+        """The last lines of each operator, and every status, for a failure."""
+        logs = [f"--- operator {i}\n{o.log_text()[-4000:]}" for i, o in enumerate(self._operators)]
+        return "\n".join([*logs, "--- statuses", *self.chronicle.lines()])
 
 
 def _restart(operator: OperatorProcess, over: threading.Event) -> None:

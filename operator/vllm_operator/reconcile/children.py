@@ -79,5 +79,20 @@ class Children:
             raise TransientError(str(error)) from error
         except ApiError as error:
             if error.status in (404, 409) and live is not None:
-                self.store.forget(live)
+                await self._look_again(wanted, live, model)
             raise refused(wanted, live, error) from error
+
+    async def _look_again(self, wanted: Object, live: Object, model: Object) -> None:
+        """What was seen is not what is there. The store is told what is: without a Deployment, which somebody
+        has only edited meanwhile, it would know of no pod, and the status would follow."""
+        now: Object | None = None
+        try:
+            now = await self.applier.look(wanted, model)
+        except ApiError:
+            return  # its watch will tell
+        except (NameTaken, BeingReplaced):
+            pass  # what was ours is gone
+        if now is None:
+            self.store.forget(live)
+        else:
+            self.store.put(now)

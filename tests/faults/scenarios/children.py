@@ -211,6 +211,7 @@ def a_foreign_finalizer(scene: Scene) -> None:
     scene.serve("llama")
     held = {"metadata": {"finalizers": ["example.com/hold"]}}
     scene.api.merge("vllmmodels", scene.namespace, "llama", held)
+    scene.open("llama", because="its pods are being deleted")
     scene.api.delete("vllmmodels", scene.namespace, "llama", propagationPolicy="Foreground")
     try:
         wait_for("its pods are gone", lambda: not scene.models.pods("llama"), 60)
@@ -251,6 +252,7 @@ def created_and_deleted(scene: Scene) -> None:
         scene.api.delete("vllmmodels", scene.namespace, name)
         if number % 4 == 0:
             scene.models.create(name, probe=PROBE)
+    scene.open("llama-0", because="five of the twenty exist")
     kept = [f"llama-{number}" for number in range(0, 20, 4)]
     for name in kept:
         scene.models.wait_serving(name, seconds=90)

@@ -206,6 +206,7 @@ def _killed_at_each_write(scene: Scene, act: Callable[[str], None], *, serving: 
     wire: Proxy = scene.wire()
     operator = scene.operator(wire=wire)
     kills = 0
+    scene.open("llama-before-1", because="each model serves in the end")
     for stage in ("before", "after"):
         for number in range(1, 7):
             name = f"llama-{stage}-{number}"

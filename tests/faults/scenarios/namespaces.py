@@ -124,6 +124,10 @@ def a_quota_refuses_every_pod(scene: Scene) -> None:
     scene.models.create("llama", probe=PROBE)
     scene.down("llama", because="no pod may be made")
     scene.reported("llama", "Ready", "False", "AdmissionRejected", says="exceeded quota")
+    scene.api.merge("resourcequotas", scene.namespace, "full", {"spec": {"hard": {"pods": "5"}}})
+    scene.open("llama", because="there is room for it")
+    # It is the ReplicaSet controller that tries again, after a back-off of its own.
+    scene.reported("llama", "Ready", "True", "Serving", within=120)
 
 
 @scenario(bound=60)

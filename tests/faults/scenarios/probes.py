@@ -59,11 +59,14 @@ def a_pod_answers_in_another_way(scene: Scene) -> None:
 
 @scenario(bound=30)
 def a_port_is_closed(scene: Scene) -> None:
-    """Triton's port refuses connections while the kubelet calls the pod ready."""
+    """Triton's port refuses connections while the kubelet calls the pod ready.
+
+    Unknown, not False: a NetworkPolicy may refuse the operator alone (docs/conditions.md).
+    """
     triton = _with_triton(scene)
     triton.stop()
     scene.down("llama", because="its port is closed")
-    scene.reported("llama", "Ready", "False", "ProbeUnreachable")
+    scene.reported("llama", "Ready", "Unknown", "ProbeUnreachable")
     triton.start()
     _heals(scene)
 

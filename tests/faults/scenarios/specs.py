@@ -136,11 +136,12 @@ def paused_and_changed(scene: Scene) -> None:
     """A serving model is paused, its Deployment scaled down by hand, and unpaused."""
     scene.operator()
     scene.serve("llama")
+    scene.serves("llama")
     scene.models.edit("llama", paused=True)
     scene.reported("llama", "Ready", "True", "Paused")
+    scene.open("llama", because="paused without a pod")
     scene.api.merge("deployments", scene.namespace, "llama", {"spec": {"replicas": 0}})
     wait_for("no pod is left", lambda: not scene.models.pods("llama"))
-    scene.open("llama", because="paused without a pod")
     scene.reported("llama", "Available", "False")
     scene.models.edit("llama", paused=False)
     scene.open("llama", because="unpaused")
