@@ -1,10 +1,18 @@
 """The administrator's settings: read from the environment once, checked, then frozen."""
 
+import os
 import re
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BeforeValidator, Field, ValidationError, field_validator, model_validator
-from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 ENV_PREFIX = "VLLM_OPERATOR_"
 
@@ -28,17 +36,17 @@ def _gpu_resources(value: Any) -> Any:
     return _split(value) or GPU_RESOURCES
 
 
-CommaList = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)]
+CommaList = Annotated[tuple[str, ...], BeforeValidator(_split)]
 
 
 class SettingsInvalid(Exception):
     """The environment does not describe a working operator; the text is one line."""
 
 
-class Settings(BaseSettings):
+class Settings(BaseModel):
     """What the administrator decides for every VLLMModel. Tenants can change none of it."""
 
-    model_config = SettingsConfigDict(env_prefix=ENV_PREFIX, frozen=True, extra="ignore")
+    model_config = ConfigDict(frozen=True, extra="ignore")
 
     namespaces: CommaList = ()
     """Namespaces to serve; empty means all of them."""
@@ -48,9 +56,7 @@ class Settings(BaseSettings):
     allowed_images: CommaList = ()
     permitted_engine_args: CommaList = ()
     allowed_env: CommaList = ()
-    allowed_gpu_resources: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_gpu_resources)] = (
-        GPU_RESOURCES
-    )
+    allowed_gpu_resources: Annotated[tuple[str, ...], BeforeValidator(_gpu_resources)] = GPU_RESOURCES
     allowed_priority_classes: CommaList = ()
     allowed_runtime_classes: CommaList = ()
     allowed_claims: CommaList = ()
@@ -105,10 +111,16 @@ class Settings(BaseSettings):
         return self
 
 
+def environment() -> dict[str, Any]:
+    """The values that the environment gives, by the names of the settings; not checked."""
+    names = {name: name[len(ENV_PREFIX) :].lower() for name in os.environ if name.startswith(ENV_PREFIX)}
+    return {setting: os.environ[name] for name, setting in names.items()}
+
+
 def load() -> Settings:
     """Read the environment; raises SettingsInvalid with one line that names each wrong variable."""
     try:
-        return Settings()
+        return Settings(**environment())
     except ValidationError as error:
         problems = "; ".join(
             f"{ENV_PREFIX}{str(e['loc'][0]).upper() if e['loc'] else '*'}: {e['msg']}" for e in error.errors()

@@ -153,13 +153,13 @@ def test_settings_follow_the_values() -> None:
 def test_the_operator_accepts_the_settings_that_the_chart_gives(
     variant: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from vllm_operator.settings import Settings
+    from vllm_operator.settings import load
 
     for name, value in settings(dict(VARIANTS[variant])).items():
         monkeypatch.setenv(f"VLLM_OPERATOR_{name}", value)
     monkeypatch.setenv("VLLM_OPERATOR_POD_NAME", "pod")
     monkeypatch.setenv("VLLM_OPERATOR_LEASE_NAMESPACE", NAMESPACE)
-    Settings()
+    load()
 
 
 def test_every_setting_of_the_operator_is_reachable_from_the_chart() -> None:

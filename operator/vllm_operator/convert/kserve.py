@@ -11,6 +11,18 @@ GROUP: Final = "serving.kserve.io"
 _OWN: Final = {"model_id": "model", "model_name": "served_model_name", "model_dir": "model"}
 _IGNORED: Final = ("backend", "http_port", "grpc_port", "enable_docs_url", "enable_latency_logging", "task")
 
+_READ: Final = frozenset({"model", "containers", "minReplicas", "nodeSelector", "tolerations", "affinity"})
+_READ_OF_CONTAINER: Final = frozenset(
+    {"name", "modelFormat", "command", "args", "env", "resources", "storageUri", "storage"}
+)
+_NO_PLACE: Final = {
+    "maxReplicas": "scale by an HPA or KEDA on the VLLMModel's `/scale`",
+    "scaleTarget": "scale by an HPA or KEDA on the VLLMModel's `/scale`",
+    "scaleMetric": "scale by an HPA or KEDA on the VLLMModel's `/scale`",
+    "serviceAccountName": "pods run without an account of their own",
+    "workerSpec": "a replica is one pod here",
+}
+
 
 def read(document: Mapping[str, Any], place: Callable[[str], Place]) -> Iterator[Serving]:
     """The predictor's model or container as one Serving."""
@@ -28,14 +40,13 @@ def read(document: Mapping[str, Any], place: Callable[[str], Place]) -> Iterator
     container_fields(serving, container, where, place)
     if isinstance(minimum := predictor.get("minReplicas"), int) and minimum > 0:
         serving.spec["replicas"] = minimum
-    for key, why in (
-        ("maxReplicas", "scale by an HPA or KEDA on the VLLMModel's `/scale`"),
-        ("scaleTarget", "scale by an HPA or KEDA on the VLLMModel's `/scale`"),
-        ("serviceAccountName", "pods run without an account of their own"),
-        ("workerSpec", "a replica is one pod here"),
-    ):
-        if key in predictor:
+    for key in predictor:
+        if key not in _READ:
+            why = _NO_PLACE.get(str(key), "has no place in a VLLMModel")
             serving.leave(place(f"{path}.{key}"), f"`{key}`: {why}")
+    for key in container:
+        if key not in _READ_OF_CONTAINER:
+            serving.leave(place(f"{where}.{key}"), f"`{key}`: has no place in a VLLMModel")
     for part_name in ("transformer", "explainer"):
         if part_name in mapping(document.get("spec")):
             serving.leave(place(f"spec.{part_name}"), f"`{part_name}`: is not part of a VLLMModel")

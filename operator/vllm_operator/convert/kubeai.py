@@ -7,6 +7,7 @@ from vllm_operator.convert import options
 from vllm_operator.convert.serving import Place, Serving, mapping, text
 
 GROUP: Final = "kubeai.org"
+_READ: Final = frozenset({"engine", "args", "url", "env", "replicas", "minReplicas", "adapters"})
 _NO_PLACE: Final = {
     "autoscalingProfile": "scale by an HPA or KEDA on the VLLMModel's `/scale`",
     "maxReplicas": "scale by an HPA or KEDA on the VLLMModel's `/scale`",
@@ -49,8 +50,9 @@ def read(document: Mapping[str, Any], place: Callable[[str], Place]) -> Iterator
     adapters = [_adapter(mapping(entry)) for entry in _list(spec.get("adapters"))]
     if adapters:
         serving.spec["adapters"] = adapters
-    for key, why in _NO_PLACE.items():
-        if key in spec:
+    for key in spec:
+        if key not in _READ:
+            why = _NO_PLACE.get(str(key), "has no place in a VLLMModel")
             serving.leave(place(f"spec.{key}"), f"`{key}`: {why}")
     yield serving
 

@@ -24,7 +24,7 @@ def load(file: str | None, vllm_version: str | None = None) -> Settings:
     if not values:
         return operator_settings.load()
     try:
-        return Settings(**values)
+        return Settings(**(operator_settings.environment() | values))
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         name = str(first["loc"][0]) if first["loc"] else "settings"
