@@ -15,7 +15,7 @@ def available(facts: Facts, otherwise: Finding) -> Finding:
     evidence it stays True for as long as pods may take to be judged, then it is Unknown.
     """
     if facts.serving:
-        return Finding("True", Reason.SERVING, message(Reason.SERVING))
+        return _without_service(facts) or Finding("True", Reason.SERVING, message(Reason.SERVING))
     if found := _unreachable(facts) or zero(facts):
         return found
     before = was(facts.inputs.identity.status, ConditionType.AVAILABLE)
@@ -26,6 +26,15 @@ def available(facts: Facts, otherwise: Finding) -> Finding:
         return found
     status: Status = "Unknown" if unjudged and before == "Unknown" else "False"
     return Finding(status, otherwise.reason, otherwise.message)
+
+
+def _without_service(facts: Facts) -> Finding | None:
+    """Pods answer, and nothing brings them requests, nor will it by itself."""
+    taken = any(problem.reason is Reason.NAME_CONFLICT for problem in facts.inputs.problems)
+    if facts.inputs.observed.service is not None or not (facts.paused or taken):
+        return None
+    reason = Reason.NAME_CONFLICT if taken else Reason.PAUSED
+    return Finding("False", reason, message(reason, excerpt="its Service does not exist"))
 
 
 def _unreachable(facts: Facts) -> Finding | None:

@@ -8,7 +8,7 @@ import pytest
 
 from unit.builders import NOW, ClusterBuilder, ModelBuilder, PodBuilder, a_cluster, stamp
 from unit.status.test_cases import MODEL, OLD, SERVED_BEFORE, condition, rolling, said, serving, status_of
-from vllm_operator.api.conditions import Reason
+from vllm_operator.api.conditions import Problem, Reason
 from vllm_operator.api.v1alpha1 import ModelIdentity
 from vllm_operator.observed.state import ObservedState, ProbeVerdict
 from vllm_operator.status import pods
@@ -207,3 +207,24 @@ def test_what_a_deployment_said_of_the_last_spec_is_not_said_of_the_next(
         assert found == "Unknown/Pending"
     else:
         assert found in ("False/ProgressDeadlineExceeded", "False/AdmissionRejected")
+
+
+TAKEN = Problem(Reason.NAME_CONFLICT, "Service default/opt exists", stalled=False)
+
+
+@pytest.mark.parametrize(
+    ("model", "problems", "expected"),
+    [
+        (SERVED_BEFORE.paused(), (), "False/Paused"),
+        (SERVED_BEFORE, (TAKEN,), "False/NameConflict"),
+        # It is put back at once: nobody needs to be told.
+        (SERVED_BEFORE, (), "True/Serving"),
+    ],
+)
+def test_no_traffic_is_served_without_a_service(
+    model: ModelBuilder, problems: tuple[Problem, ...], expected: str
+) -> None:
+    for service, available in ((None, expected), (serving().service, "True/Serving")):
+        cluster = replace(serving(), service=service)
+        inputs = StatusInputs(model.identity(), problems, model.accepted(), cluster.observed())
+        assert said(compute(inputs, NOW))["Available"] == available
