@@ -120,9 +120,9 @@ class Api:
         query: Mapping[str, str] | None = None,
         content_type: str = "application/json",
     ) -> dict[str, Any]:
-        """Any request; once more on a kept connection that the server has closed meanwhile."""
+        """Any request, bytes as they are; once more on a kept connection that the server has closed."""
         target = f"{where}?{urlencode(query)}" if query else where
-        data = None if body is None else _text(body).encode()
+        data = body if body is None or isinstance(body, bytes) else _text(body).encode()
         headers = {"Authorization": f"Bearer {self._token}", "Content-Type": content_type}
         for attempt in (1, 2):
             try:

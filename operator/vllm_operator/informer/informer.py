@@ -29,7 +29,7 @@ _SHORT_SECONDS: Final = 5.0
 
 @dataclass(slots=True)
 class Informer:
-    """Runs for ever and lets nothing out but cancellation: its failures are its own; `problem` tells them.
+    """Runs for ever and lets nothing out but cancellation: its failures are its own, told in the log.
 
     What could not be listed is not gone: the store keeps it until a list says otherwise.
     """
@@ -45,10 +45,10 @@ class Informer:
     heartbeat: Heartbeat = field(default_factory=Heartbeat)
     listed: asyncio.Event = field(default_factory=asyncio.Event)
     """Set for good after the first complete list."""
-    problem: str = ""
-    """Why it does not work, empty while it does."""
     _version: str = ""
     """Where to go on watching; empty: list first."""
+    _newest: int = 0
+    """The newest version told; an older one comes only after the cluster went back to a backup."""
     _failures: int = 0
     _refused: bool = False
 
@@ -74,12 +74,16 @@ class Informer:
         version = ""
         async for page in pages(self.client, self.resource, self.namespace, label_selector=MODEL_LABEL):
             self.heartbeat.made()
+            if not version and int(page.version) < self._newest:
+                _log.warning("the cluster went back in time", kind=self.resource.kind,
+                             namespace=self.namespace, version=page.version)  # fmt: skip
+                self.store.rewind(self.resource.kind, self.namespace)
             version = page.version
             for item in page.items:
                 names.add((item["metadata"]["namespace"], item["metadata"]["name"]))
                 self._put(item)
         self.changed(self.store.retain(self.resource.kind, self.namespace, names, version))
-        self._version = version
+        self._version, self._newest = version, int(version)
         self.listed.set()
 
     async def _watch(self) -> bool:
@@ -99,6 +103,7 @@ class Informer:
     def _take(self, event: Event) -> None:
         self.heartbeat.made()
         self._version = event.object["metadata"]["resourceVersion"]
+        self._newest = int(self._version)
         if event.type == "BOOKMARK":
             return
         metrics.WATCH_LAST_EVENT.labels(self.resource.kind).set(time.time())
@@ -118,7 +123,7 @@ class Informer:
             self.changed(news)
 
     def _allowed(self) -> None:
-        refused, self.problem, self._refused = self._refused, "", False
+        refused, self._refused = self._refused, False
         if refused:
             _log.info("allowed again", kind=self.resource.kind, namespace=self.namespace)
             self.recovered()
@@ -134,11 +139,10 @@ class Informer:
         if error.status == 410 and self._failures == 1:
             _log.info("watch expired, listing anew", kind=self.resource.kind, namespace=self.namespace)
             return 0.0
-        self.problem = str(error)
         self._refused |= error.status in (403, 404)
         metrics.WATCH_FAILURES.labels(self.resource.kind, self.namespace or "").inc()
         _log.warning("list or watch failed", kind=self.resource.kind, namespace=self.namespace,
-                     problem=self.problem, next_in_seconds=round(delay, 1))  # fmt: skip
+                     problem=str(error), next_in_seconds=round(delay, 1))  # fmt: skip
         return delay
 
     def _back_off(self) -> float:

@@ -3,7 +3,7 @@
 import time
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any, NamedTuple
 
@@ -94,6 +94,33 @@ class ObservedStore:
             return set()
         self._remove(place, before)
         return {before.key}
+
+    def rewind(self, kind: str, namespace: str | None) -> None:
+        """The cluster went back in time (a backup of etcd): versions of before tell nothing of what is newer.
+
+        What is known stays until a list replaces it; deletions of before are forgotten.
+        """
+        for where in [where for where in self._records if where[0] == kind and namespace in (None, where[1])]:
+            for name, record in self._records[where].items():
+                self._records[where][name] = replace(record, version=0)
+        for place in [place for place in self._tombstones if place.kind == kind]:
+            if namespace in (None, place.namespace):
+                del self._tombstones[place]
+
+    def doubt(self, obj: Mapping[str, Any]) -> set[Key]:
+        """An object in a list that is older than what is known of it: drop both, the API server is asked.
+
+        Either this process has written it since, or the cluster went back in time.
+        """
+        place, version = _place(obj), _version(obj)
+        before = self._find(place)
+        buried, _ = self._tombstones.get(place, (0, 0.0))
+        if version >= max(before.version if before else 0, buried):
+            return set()
+        self._tombstones.pop(place, None)
+        if before is not None:
+            self._remove(place, before)
+        return {_key(obj)}
 
     def forget_model(self, key: Key) -> None:
         """Drop a VLLMModel of which no list tells any more; its reconcile asks the API server."""

@@ -36,7 +36,11 @@ def registry(
         }
         if event["type"] in ("ADDED", "MODIFIED"):
             lateness.note(obj)
-        seen(Key(obj["metadata"]["namespace"], obj["metadata"]["name"]))
+        key = Key(obj["metadata"]["namespace"], obj["metadata"]["name"])
+        seen(key)
+        if event["type"] is None and store.doubt(obj):  # from a list
+            changed(key)
+            return
         for key in store.discard(obj) if event["type"] == "DELETED" else store.put(obj):
             changed(key)
 

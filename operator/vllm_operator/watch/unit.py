@@ -120,13 +120,16 @@ class Unit:
         """
         if status != 401:  # whom the server does not know, another replica may do better than
             self.heartbeat.made()
-        if not url.path.endswith(f"/{VLLM_MODELS.plural}") or self._doubting:
+        if not url.path.endswith(f"/{VLLM_MODELS.plural}"):
             return
         if "watch" in url.query:  # whatever its answer, the list before it is over
-            if self._untold:
+            if self._untold and not self._doubting:
                 loop = asyncio.get_running_loop()
                 self._doubting = loop.call_later(_SETTLE_SECONDS, self._doubt)
         elif status == 200 and "continue" not in url.query:
+            if self._doubting:  # of the list before; this one tells more
+                self._doubting.cancel()
+                self._doubting = None
             known = self.store.models()
             self._untold.clear()
             self._untold.update(key for key in known if self.namespace in (None, key.namespace))

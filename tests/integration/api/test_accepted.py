@@ -1,6 +1,7 @@
 """Good input at the API server: nothing is pruned, only defaults are added, and all of it is explained."""
 
 import json
+import sys
 from typing import Any
 
 import pytest
@@ -15,6 +16,7 @@ from unit.builders import SETTINGS, a_model
 from unit.desired.test_goldens import MODELS
 from unit.specs import SPECS
 from vllm_operator.api.v1alpha1 import parse_model
+from vllm_operator.desired.decision import decide
 
 STRICT = {"dryRun": "All", "fieldValidation": "Strict"}
 
@@ -177,22 +179,28 @@ def test_engine_arguments_keep_what_only_vllm_knows(api: Api) -> None:
     assert parse_model(answer).spec.engine_args.values() == arguments  # type: ignore[union-attr]
 
 
-@pytest.mark.parametrize("depth", [50, 1000, 20000])
-def test_deep_arguments_are_refused_by_someone(api: Api, depth: int) -> None:
-    nested = "1"
-    for _ in range(depth):
-        nested = f'{{"a": {nested}}}'
-    body = f'{{"source": {{"image": {{"reference": "a:1"}}}}, "engineArgs": {{"hf_overrides": {nested}}}}}'
+@pytest.mark.parametrize(
+    ("depth", "by"), [(50, "engineArgs"), (1000, "spec"), (9900, "spec"), (20000, "the API server")]
+)
+def test_deep_arguments_are_refused_by_someone(api: Api, depth: int, by: str) -> None:
+    limit = sys.getrecursionlimit()
+    sys.setrecursionlimit(100_000)
     try:
-        spec = json.loads(body)
-        answer = stored(api, spec)
-    except (Refused, RecursionError):
-        return
-    from vllm_operator.api.v1alpha1 import SpecInvalid
-    from vllm_operator.desired.revision import SpecRejected, accept
-
-    with pytest.raises((SpecInvalid, SpecRejected)):
-        accept(parse_model(answer), SETTINGS, current=None)
+        nested: Any = 1
+        for _ in range(depth):
+            nested = {"a": nested}
+        spec = {"source": {"image": {"reference": "a:1"}}, "engineArgs": {"hf_overrides": nested}}
+        if by == "the API server":
+            with pytest.raises(Refused, match="depth"):
+                stored(api, spec)
+            return
+        allowing = SETTINGS.model_copy(update={"permitted_engine_args": ("hf_overrides",)})
+        decision = decide(stored(api, spec), (), allowing)
+    finally:
+        sys.setrecursionlimit(limit)
+    (problem,) = decision.problems
+    assert problem.message.startswith({"spec": "spec: ", "engineArgs": "spec.engineArgs.hf_overrides"}[by])
+    assert "nested" in problem.message
 
 
 def test_columns(control_plane: ControlPlane, namespace: str, api: Api) -> None:

@@ -172,3 +172,33 @@ def test_no_child_fills_the_memory(kind: str, where: str) -> None:
     assert len(json.dumps(kept)) < 1000
     assert kept["metadata"]["uid"] == "u1"
     assert store.discard(obj) == {Key("ns", "llama")}
+
+
+def test_after_a_restored_backup_older_versions_are_what_is_true() -> None:
+    store = ObservedStore()
+    store.put(obj("Service", "kept", 1000, owner="model", spec="future"))
+    store.put(obj("Service", "other", 1000, owner="model") | {"kind": "Deployment"})
+    store.put(obj("Service", "gone", 1000, owner="model"))
+    store.discard(obj("Service", "gone", 1001))
+    store.rewind("Service", None)
+    assert store.get("Service", "ns", "kept") is not None, "nothing is missing meanwhile"
+    assert store.put(obj("Service", "kept", 500, owner="model", spec="past")) == {KEY}
+    assert store.put(obj("Service", "gone", 400, owner="model")) == {KEY}
+    assert store.retain("Service", None, {("ns", "kept"), ("ns", "gone")}, "510") == set()
+    found = store.get("Service", "ns", "kept")
+    assert found is not None
+    assert found["spec"] == "past"
+    assert store.put(obj("Service", "other", 500, owner="model") | {"kind": "Deployment"}) == set()
+
+
+def test_a_model_that_a_list_has_in_an_older_version_is_dropped_and_asked_for() -> None:
+    store = ObservedStore()
+    store.put(model(1000))
+    assert store.doubt(model(1000)) == set()
+    assert store.doubt(model(1001)) == set()
+    assert store.doubt(model(500)) == {KEY}
+    assert not store.knows(KEY)
+    assert store.put(model(501)) == {KEY}, "what the API server answers then is taken"
+    store.discard(model(900))
+    assert store.doubt(model(500)) == {KEY}, "a deletion of a time that never was"
+    assert store.put(model(500)) == {KEY}

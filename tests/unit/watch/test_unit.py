@@ -10,6 +10,7 @@ from typing import Any, cast
 import pytest
 from aiohttp import web
 from kubernetes.aio.client import Configuration
+from yarl import URL
 
 from vllm_operator.api.meta import GROUP, VERSION
 from vllm_operator.kube.client import KubeClient
@@ -214,6 +215,28 @@ async def test_an_answer_that_cannot_be_read_ends_nothing(
     case.server.end()
     await until("what was added is known", lambda: Key("ns", "three") in case.changed)
     assert next(errors, None) is None, "both were met"
+
+
+async def test_after_a_restored_backup_the_models_are_asked_for(case: Case) -> None:
+    case.server.put("one", 5)
+    case.server.answers = [_error_event(410)]
+    case.changed.clear()
+    case.server.end()
+    await until("it is asked for", lambda: Key("ns", "one") in case.changed)
+    assert not case.store.knows(Key("ns", "one"))
+    assert case.store.put({"apiVersion": "x", "kind": "VLLMModel", **case.server.models["one"]})
+
+
+async def test_a_new_list_ends_the_doubts_of_the_one_before(case: Case) -> None:
+    list_url, watch_url = URL("http://x/vllmmodels"), URL("http://x/vllmmodels?watch=true")
+    case.unit._answered(list_url, 200)
+    case.unit._answered(watch_url, 200)
+    case.unit._answered(list_url, 200)
+    case.changed.clear()
+    await asyncio.sleep(1)
+    assert case.changed == [], "nothing is doubted before the new list is over"
+    case.unit._answered(watch_url, 200)
+    await until("both are doubted", lambda: len(case.changed) == 2)
 
 
 async def test_a_kopf_that_does_not_end_ends_the_process(monkeypatch: pytest.MonkeyPatch) -> None:
