@@ -35,6 +35,8 @@ _SILENT_DEATH: Final = re.compile(
 )
 _WORKER_DIED: Final = re.compile(r"died unexpectedly \(exit code: (?P<code>-?\d+)\)")
 _CRASH: Final = re.compile(r"Fatal Python error: .*|.*Segfault encountered.*|Segmentation fault.*")
+#: The requests of the step that failed, in thousands of characters.
+_DUMP: Final = re.compile(r"Dumping (?:scheduler output|input data)\b")
 _ENGINES: Final = re.compile(r"EngineCore|(?:Vllm|Ray)?Worker")
 #: Triton's tables of models and options.
 _TABLE: Final = re.compile(r"[+|]")
@@ -305,7 +307,7 @@ def _last(lines: Sequence[Line]) -> str:
     kept: list[str] = []
     room = _LAST_CHARACTERS
     for line in reversed(lines):
-        if not line.text or _TABLE.match(line.text):
+        if not line.text or _TABLE.match(line.text) or _DUMP.match(line.text):
             continue
         room -= len(line.raw) + 1
         if len(kept) == _LAST_LINES or (room < 0 and kept):

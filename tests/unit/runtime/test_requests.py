@@ -84,6 +84,13 @@ def test_a_worker_that_never_answers_hangs_in_the_warm_up_as_well() -> None:
     assert classify(text, 1, memory_kills=0).reason == "EngineHung"
 
 
+@pytest.mark.parametrize("dump", ["scheduler output for model execution: x", "input data for V1 LLM: y"])
+def test_the_last_lines_leave_the_requests_of_the_failed_step_out(dump: str) -> None:
+    core = "(EngineCore pid=84) ERROR 11-24 06:21:50 [dump_input.py:72] "
+    text = f"first\n{core}Dumping {dump}{'z' * 3000}\nlast\n"
+    assert killed(text).excerpt == "first\nlast"
+
+
 def test_a_text_that_repeats_a_rows_words_is_no_work() -> None:
     core = "(EngineCore_DP0 pid=84) ERROR 11-24 06:21:50 [core.py:1341] "
     for words in ("requires N ", "requires K must ", "shapes cannot ", "heads must be ", "No valid "):
