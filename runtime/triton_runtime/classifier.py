@@ -37,6 +37,9 @@ _WORKER_DIED: Final = re.compile(r"died unexpectedly \(exit code: (?P<code>-?\d+
 #: vLLM sees the end of a worker before the system tells it how, so it often has no exit code.
 _WORKER_GONE: Final = re.compile(r"Worker proc (?P<worker>\S+) died unexpectedly")
 _CRASH: Final = re.compile(r"Fatal Python error: .*|.*Segfault encountered.*|Segmentation fault.*")
+#: The requests of the step that failed, in thousands of characters.
+_DUMP: Final = re.compile(r"Dumping (?:scheduler output|input data)\b")
+_ENGINES: Final = re.compile(r"EngineCore|(?:Vllm|Ray)?Worker")
 #: Triton's tables of models and options.
 _TABLE: Final = re.compile(r"[+|]")
 _GLOG_ERROR: Final = re.compile(r"^(?:\[?E\d{4} |error: )")
@@ -124,6 +127,8 @@ def _that_ended_a_process(evidence: Evidence, *, served: bool) -> Classification
 def _told_by_a_line(evidence: Evidence, *, served: bool) -> Classification | None:
     """The most believed kind of cause among what was neither fatal nor survived."""
     telling = [raised for raised in evidence.others if not is_generic(raised.text)]
+    if served and any(_ENGINES.match(line.process) for line in evidence.lines):
+        telling = [raised for raised in telling if not _of_a_front_end(evidence.lines[raised.number])]
     groups = WHILE_SERVING if served or evidence.cut else frozenset(Group)
     for kinds in (groups - CONSEQUENCES, groups & CONSEQUENCES):
         for group, last in sorted(product(kinds, (False, True)), key=lambda entry: (entry[1], entry[0])):
@@ -131,6 +136,11 @@ def _told_by_a_line(evidence: Evidence, *, served: bool) -> Classification | Non
             if (found := _earliest(rows, telling, evidence.lines)) is not None:
                 return found
     return None
+
+
+def _of_a_front_end(line: Line) -> bool:
+    """Where engine and workers name themselves, vLLM in the backend's process does not: of requests."""
+    return line.source.startswith("ERROR ") and not line.process
 
 
 def _unexplained(
@@ -141,7 +151,7 @@ def _unexplained(
     if exit_code == -_SIGBUS:
         detail = "a process ended with a bus error, which is what a full /dev/shm looks like"
         return Classification("SharedMemoryTooSmall", detail, last)
-    if (served or dead_engine) and _hung(evidence):
+    if _call_timed_out(evidence) or ((served or dead_engine) and _waited_long(evidence)):
         return Classification("EngineHung", "the engine's workers waited for each other for minutes", last)
     crash = next((line.text for line in evidence.lines if _CRASH.match(line.text)), "")[:_CRASH_CHARACTERS]
     if dead_engine is not None:
@@ -262,9 +272,14 @@ def _filled(template: str, known: dict[str, str]) -> str:
         return ""
 
 
-def _hung(evidence: Evidence) -> bool:
-    waited = sum(1 for line in evidence.lines if _HUNG.search(line.text))
-    return waited > _HUNG_REPEATS or any(_CALL_TIMED_OUT.search(t.last.text) for t in evidence.pointers)
+def _call_timed_out(evidence: Evidence) -> bool:
+    """A worker did not answer for vLLM's whole patience with a step; the warm-up has steps, too."""
+    return any(_CALL_TIMED_OUT.search(trace.last.text) for trace in evidence.pointers)
+
+
+def _waited_long(evidence: Evidence) -> bool:
+    """While loading, that is what a compilation looks like."""
+    return sum(1 for line in evidence.lines if _HUNG.search(line.text)) > _HUNG_REPEATS
 
 
 def _ended(code: int) -> str:
@@ -298,7 +313,7 @@ def _last(lines: Sequence[Line]) -> str:
     kept: list[str] = []
     room = _LAST_CHARACTERS
     for line in reversed(lines):
-        if not line.text or _TABLE.match(line.text):
+        if not line.text or _TABLE.match(line.text) or _DUMP.match(line.text):
             continue
         room -= len(line.raw) + 1
         if len(kept) == _LAST_LINES or (room < 0 and kept):

@@ -194,9 +194,12 @@ def _others(lines: Sequence[Line], found: Sequence[Trace]) -> list[Raised]:
 
 
 def _is_code(lines: Sequence[Line], number: int) -> bool:
-    above = lines[number - 1].body if number else ""
-    text = lines[number].text
-    return bool(_SOURCE_CODE.match(text) or _FRAME.match(text) or _FRAME.match(above))
+    line, above = lines[number], lines[number - 1] if number else None
+    if _SOURCE_CODE.match(line.text) or _FRAME.match(line.text):
+        return True
+    # faulthandler prints frames without their code: what stands below one may be an error's first line.
+    below = above is not None and _FRAME.match(above.body) is not None and above.source == line.source
+    return below and line.body.startswith(" ")
 
 
 def _retried(lines: Sequence[Line], number: int) -> bool:

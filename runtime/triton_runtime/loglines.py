@@ -24,6 +24,9 @@ _REPEATED: Final = re.compile(
     r"|ERROR: Failed to create instance|failed to load '[^']*' version \d+: [A-Z][a-z ]+): "
     r"(?=[\w.]+(?:: |$|\\n))"
 )
+#: How the backend begins what it logs of one request (backend/vllm_triton/log.py), its traceback included:
+#: the request was answered, and the words may be a client's.
+_OF_A_REQUEST: Final = re.compile(r"\[vllm\] request ")
 _QUIET: Final = frozenset({"DEBUG", "INFO", "WARNING", "I", "W"})
 #: Logged as information, and yet what ends a process.
 _LOUD_ANYWAY: Final = re.compile(r"NCCL WARN|Watchdog caught")
@@ -44,7 +47,7 @@ class Line:
     source: str = ""
     """Level, file and line of the log call, as in "ERROR core.py:1341"; empty for what was just printed."""
     quiet: bool = False
-    """Information or a warning: never a cause."""
+    """Information, a warning, or the error of one request: never a cause."""
     repeated: bool = False
     """The first line of an exception that Triton repeats."""
 
@@ -75,7 +78,7 @@ def _unfolded(raw: str) -> Iterator[Line]:
         rest, process = rest[repeated.end() :], "stub"
     parts = rest.split("\\n") if native else [rest]
     quiet = level in _QUIET and not repeated and not _LOUD_ANYWAY.search(rest)
-    quiet = quiet or bool(_QUIET_ANYWAY.search(rest))
+    quiet = quiet or bool(_QUIET_ANYWAY.search(rest)) or bool(_OF_A_REQUEST.match(rest))
     for number, part in enumerate(parts):
         yield Line(
             raw=raw if len(parts) == 1 else part,

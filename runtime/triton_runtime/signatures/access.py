@@ -21,7 +21,7 @@ ROWS: Final[tuple[Signature, ...]] = (
         r"(?:token|user access token) (?:has expired|is expired|is invalid)|User Access Token .* expired",
         remedy="set `spec.source.huggingFace.tokenSecretKeyRef` to a token that is valid and has access",
     ),
-    row(_A, "ModelAccessDenied", r"HfHubHTTPError: (?:401|403) "),
+    row(_A, "ModelAccessDenied", r"HfHubHTTPError: (?:Client error ')?(?:401|403) "),
     row(
         _A,
         "ModelAccessDenied",
@@ -104,6 +104,15 @@ ROWS: Final[tuple[Signature, ...]] = (
         r"HF_HUB_OFFLINE|HF hub is offline",
         remedy="fill `spec.cache` with the model first or use a claim; or remove HF_HUB_OFFLINE from "
         "`spec.runtime.env` and allow egress",
+    ),
+    row(
+        _A,
+        "NetworkUnavailable",
+        r"(?:CAS (?:service|client) error|cas-server|xethub).{0,300}\b(?:401|403)\b|"
+        r"\b(?:401|403) (?:Unauthorized|Forbidden).{0,300}(?:cas-server|xethub)",
+        "the hub's storage was reached and refused the download: {line}",
+        "set HF_HUB_DISABLE_XET=1 in `spec.runtime.env` to go round that storage, and a valid token in "
+        "`spec.source.huggingFace.tokenSecretKeyRef`; or let the proxy between allow it",
     ),
     row(
         _A,

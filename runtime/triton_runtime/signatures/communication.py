@@ -10,7 +10,7 @@ ROWS: Final[tuple[Signature, ...]] = (
     row(
         _N,
         "CUDAFault",
-        r"uncorrectable ECC error|ECC error encountered|GPU is lost|fallen off the bus|NVRM: Xid|\bXid\b|"
+        r"uncorrectable ECC error|ECC error encountered|GPU is lost|fallen off the bus|NVRM: Xid|\bXid \(|"
         r"hardware stack error|uncorrectable NVLink error|CUDA error: (?:unrecoverable|device is lost)",
         "the GPU's hardware failed: {line}",
         "cordon and drain the node, have the GPU reset and checked (nvidia-smi -q, dmesg)",

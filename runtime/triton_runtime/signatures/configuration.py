@@ -133,7 +133,7 @@ ROWS: Final[tuple[Signature, ...]] = (
         _C,
         "TensorParallelIncompatible",
         r"Failed to find a kernel that can implement .*divisible|"
-        r"requires? .*\b(?:N|K|size_[nkm])\b.*(?:divisible|multiple of)",
+        r"requires? .{0,200}\b(?:N|K|size_[nkm])\b.{0,200}(?:divisible|multiple of)",
         remedy=_SMALLER,
     ),
     row(

@@ -7,13 +7,20 @@ from typing import Final
 _LORA_RANKS: Final = (1, 8, 16, 32, 64, 128, 256, 320, 512)
 
 
+#: With less of the GPU than this, in hundredths, a model is not to be expected to fit beside something else.
+_LEAST_SHARE: Final = 30
+
+
 def share(found: Mapping[str, str]) -> Mapping[str, str]:
-    """`most`: the largest gpu_memory_utilization that `free` of `total` GiB allow, two digits."""
+    """`cure`: the largest gpu_memory_utilization for `free` of `total` GiB, if a model can live there."""
     try:
         hundredths = int(float(found["free"]) / float(found["total"]) * 100)
     except (KeyError, ValueError, ZeroDivisionError):
         return {}
-    return {"most": f"{hundredths / 100:.2f}"} if hundredths > 0 else {}
+    if hundredths < _LEAST_SHARE:
+        return {"cure": "end what else uses the GPU: what it leaves is too little to serve a model"}
+    most = f"`spec.engineArgs.gpu_memory_utilization` to {hundredths / 100:.2f} or less"
+    return {"cure": f"set {most}, or end what else uses the GPU"}
 
 
 def divisors(found: Mapping[str, str]) -> Mapping[str, str]:

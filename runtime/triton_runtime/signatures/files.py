@@ -30,8 +30,8 @@ ROWS: Final[tuple[Signature, ...]] = (
     row(
         _F,
         "DiskFull",
-        r"^(?!.*(?:/dev/shm|[Ss]hared memory|nccl-|psm_|sem\.)).*(?:No space left on device|\(os error 28\)|"
-        r"Disk quota exceeded)",
+        r"^(?!.*(?:/dev/shm|[Ss]hared memory|nccl-|psm_|sem\.|</torch_)).*"
+        r"(?:No space left on device|\(os error 28\)|Disk quota exceeded)",
     ),
     row(
         _F,
@@ -176,7 +176,7 @@ ROWS: Final[tuple[Signature, ...]] = (
     row(
         _F,
         "ModelFilesCorrupt",
-        r"json\.decoder\.JSONDecodeError: |Unrecognized model in .*[Ss]hould have a `model_type`",
+        r"(?:^|json\.decoder\.)JSONDecodeError: |Unrecognized model in .*[Ss]hould have a `model_type`",
     ),
     row(_F, "ModelFilesCorrupt", r"KeyError: 'model_type'|Should have a `model_type` key"),
     row(

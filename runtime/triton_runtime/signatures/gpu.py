@@ -149,15 +149,6 @@ ROWS: Final[tuple[Signature, ...]] = (
     row(
         _P,
         "UnsupportedGPU",
-        r"fp8e4nv|fp8e4b8|FP8 KV cache is not supported|fp8 (?:kv.?cache )?is not supported|"
-        r"--kv-cache-dtype (?:auto|fp8_e5m2)",
-        remedy="set `spec.engineArgs.kv_cache_dtype` to auto (FP8 needs compute capability 8.9), use a "
-        "model that "
-        "is not in FP8, or choose a node with another GPU",
-    ),
-    row(
-        _P,
-        "UnsupportedGPU",
         r"(?:quantization method \S+|Quantization scheme) is not supported for the current GPU\."
         r" (?:Minimum capability|Min capability): (?P<need>\d+)",
         remedy="use a model in another quantization, or choose a node with a GPU of compute capability "
@@ -167,7 +158,17 @@ ROWS: Final[tuple[Signature, ...]] = (
     row(
         _P,
         "UnsupportedGPU",
-        r"No valid (?:attention|MLA prefill) backend found|Invalid attention backend for|"
+        r"fp8e4nv|fp8e4b8|FP8 KV cache is not supported|fp8 (?:kv.?cache )?is not supported|"
+        r"--kv-cache-dtype (?:auto|fp8_e5m2)",
+        remedy="set `spec.engineArgs.kv_cache_dtype` to auto (FP8 needs compute capability 8.9), use a "
+        "model that "
+        "is not in FP8, or choose a node with another GPU",
+    ),
+    row(
+        _P,
+        "UnsupportedGPU",
+        r"No valid (?:attention|MLA prefill) backend found|Selected backend \S+ is not valid|"
+        r"Invalid attention backend for|"
         r"(?:attention backend|FlashMLA|FlashAttention|\bFLASH|FlashInfer).*(?:not supported|only supported|"
         r"requires (?:GPUs|SM|sm|compute))|compute capability not supported",
         remedy=_BACKEND,

@@ -16,7 +16,10 @@ _NO_FLASHINFER: Final = (
     "(nvcc, "
     "ninja) or flashinfer-jit-cache"
 )
-_NO_DEEP_GEMM: Final = "set VLLM_USE_DEEP_GEMM=0 in `spec.runtime.env`, or use an image that has the CUDA "
+_NO_DEEP_GEMM: Final = (
+    "set VLLM_USE_DEEP_GEMM=0 in `spec.runtime.env`, or use an image that has the CUDA toolkit "
+    "(nvcc, cuobjdump)"
+)
 _COMPILER: Final = (
     "use an image that has a C compiler (gcc) and Python's headers; Triton and inductor need them"
 )

@@ -15,7 +15,7 @@ ROWS: Final[tuple[Signature, ...]] = (
         r"Free memory on device\s*\S* \((?P<free>[\d.]+)/(?P<total>[\d.]+) GiB\) on startup is less than"
         r" desired GPU memory utilization \((?P<share>[\d.]+), (?P<wanted>[\d.]+) GiB\)",
         "only {free} of {total} GiB of GPU memory is free, gpu_memory_utilization {share} wants {wanted} GiB",
-        "set `spec.engineArgs.gpu_memory_utilization` to {most} or less, or end what else uses the GPU",
+        "{cure}",
         figures=share,
     ),
     row(_M, "GPUMemoryBusy", r"Free memory on device .*is less than the engine's budget"),
@@ -159,8 +159,8 @@ ROWS: Final[tuple[Signature, ...]] = (
     row(
         _M,
         "SharedMemoryTooSmall",
-        r"[Uu]nable to (?:allocate|open|mmap|resize) (?:\d+ bytes from )?(?:file|shared memory)\S* ?\S*"
-        r"(?:/torch_|shm)|"
+        r"[Uu]nable to (?:allocate|open|mmap|resize|write to) (?:\d+ bytes from )?(?:file|shared memory)\S* "
+        r"?\S*(?:/torch_|shm)|"
         r"unable to allocate shared memory ?\(shm\)|insufficient shared memory \(shm\)",
     ),
     row(
