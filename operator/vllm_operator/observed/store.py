@@ -17,6 +17,7 @@ _TOMBSTONE_SECONDS = 300.0
 #: Of one child, compressed. What the operator makes of a spec has 64 KiB of arguments and little beside them:
 #: a larger child was made by somebody else, who must not fill the memory.
 _MOST_BYTES = 256 * 2**10
+_TEMPLATE_HASH_LABEL = "pod-template-hash"
 
 
 class Key(NamedTuple):
@@ -168,7 +169,8 @@ class ObservedStore:
                 by_kind[place.kind].append(found)
         deployment = _owned(by_kind["Deployment"], {owner_uid})
         replica_sets = _owned(by_kind["ReplicaSet"], _uids(deployment))
-        pods = _owned(by_kind["Pod"], _uids(replica_sets))
+        unseen = _unseen(by_kind["Pod"], by_kind["ReplicaSet"], deployment)
+        pods = _owned(by_kind["Pod"], _uids(replica_sets) | unseen)
         return ObservedState(
             deployment=next(iter(deployment), None),
             service=next(iter(_owned(by_kind["Service"], {owner_uid})), None),
@@ -240,6 +242,24 @@ def _owned(objects: Iterable[Object], owners: set[str]) -> tuple[Object, ...]:
             for reference in obj["metadata"].get("ownerReferences") or ()
         )
     )
+
+
+def _unseen(
+    pods: Iterable[Object], replica_sets: Iterable[Object], deployments: Iterable[Object]
+) -> set[str]:
+    """UIDs of the Deployment's ReplicaSets of which only their pods tell so far.
+
+    Each kind has a watch of its own, and any may be behind: no pod must be overlooked for that.
+    """
+    known, names = _uids(replica_sets), {obj["metadata"]["name"] for obj in deployments}
+    unseen: set[str] = set()
+    for pod in pods:
+        template = (pod["metadata"].get("labels") or {}).get(_TEMPLATE_HASH_LABEL)
+        for owner in pod["metadata"].get("ownerReferences") or ():
+            named = owner.get("name") in {f"{name}-{template}" for name in names}
+            if owner.get("controller") and owner.get("kind") == "ReplicaSet" and named:
+                unseen.add(owner["uid"])
+    return unseen - known
 
 
 def _uids(objects: Iterable[Object]) -> set[str]:

@@ -107,6 +107,27 @@ def a_silent_watch(scene: Scene) -> None:
     scene.within("the Service is back", lambda: scene.models.children("kept")["services"])
 
 
+@scenario(bound=60)
+def rolled_while_a_watch_is_down(scene: Scene) -> None:
+    """ReplicaSets can be neither listed nor watched for 30 s; the model is rolled meanwhile."""
+    wire = scene.wire()
+    scene.restarted_when_it_ends(scene.operator(wire=wire))
+    scene.serve("llama", engineArgs={"max_model_len": 64})
+    scene.serves("llama")
+    (old,) = scene.models.pods("llama")
+    wire.fault = lambda asked: Refusal(500) if asked.path.endswith("/replicasets") else None
+    wire.break_watches()
+    scene.models.edit("llama", engineArgs={"max_model_len": 128})
+    began = time.monotonic()
+    wait_for(
+        "the old pod is gone",
+        lambda: old["metadata"]["uid"] not in [pod["metadata"]["uid"] for pod in scene.models.pods("llama")],
+    )
+    wait_for("30 s without it", lambda: _since(began) > 30, 40)
+    wire.fault = None
+    scene.reported("llama", "Ready", "True", "Serving")
+
+
 @scenario(bound=60, quick=True)
 def a_deletion_lost_across_an_expired_watch(scene: Scene) -> None:
     """A Service is deleted while its watch is down, and the watch comes back with 410."""

@@ -123,6 +123,26 @@ def test_children_are_found_by_their_owners_not_by_their_labels() -> None:
     assert seen.service is None
 
 
+def pod_of(replica_set: str, version: int, template: str) -> dict[str, Any]:
+    pod = obj("Pod", f"{replica_set}-x", version)
+    pod["metadata"]["labels"]["pod-template-hash"] = template
+    reference = {"uid": f"uid-{replica_set}", "controller": True, "kind": "ReplicaSet", "name": replica_set}
+    pod["metadata"]["ownerReferences"] = [reference]
+    return pod
+
+
+def test_a_pod_is_seen_before_its_replica_set_is() -> None:
+    store = ObservedStore()
+    store.put(obj("Deployment", "llama", 1, uid="deployment", owner="model"))
+    store.put(pod_of("llama-abc", 3, "abc"))
+    store.put(pod_of("llama-other", 4, "abc"))
+    store.put(pod_of("mistral-abc", 5, "abc"))
+    assert [pod["metadata"]["name"] for pod in store.observe(KEY, "model", {}).pods] == ["llama-abc-x"]
+    # Once it is seen its owner decides.
+    store.put(obj("ReplicaSet", "llama-abc", 2, owner="a stranger"))
+    assert store.observe(KEY, "model", {}).pods == ()
+
+
 def test_a_child_belongs_to_its_owner_whatever_its_label_says() -> None:
     store = ObservedStore()
     relabelled = obj("Service", "llama", 3, owner="model")
