@@ -105,8 +105,8 @@ class Proxy:
 
     `hook` is called before each write is forwarded and again when its answer is there, before the operator
     gets it; it runs in the proxy's thread. `fault` may answer any request itself (a refusal of status 0 only
-    takes its seconds, then the request passes). `mute_watch` keeps what the watches of a path tell to itself.
-    `cut` lets nothing through either way, and closes nothing.
+    takes its seconds, then the request passes). `mute_watch` keeps what the watches of a path tell to itself,
+    for as long as their connections last. `cut` lets nothing through either way, and closes nothing.
     """
 
     def __init__(self, kubeconfig: Path, directory: Path) -> None:
@@ -239,9 +239,12 @@ class Proxy:
         response = web.StreamResponse(status=answer.status, headers=_kept(answer))
         try:
             await response.prepare(request)
+            muted = False
             async for chunk in answer.content.iter_any():
                 await self._pass()
-                if not self.mute_watch(request.path):
+                # For good: no API server leaves an event out and goes on.
+                muted = muted or self.mute_watch(request.path)
+                if not muted:
                     await response.write(chunk)
             await response.write_eof()
         finally:
