@@ -12,7 +12,8 @@ FILE = REPOSITORY / "docs/faults.md"
 _HEAD = """\
 # Faults
 
-What the operator says while something fails: {held} of {count} held when last run ({date}, {cores} cores).
+What the operator says while something fails: {held} of {count} held, each when it was last run
+(until {date}, {cores} cores); a run of some of them renews only their rows.
 The control plane is a real one. The kubelet's part, Triton and the way to the API server are the tests', so
 that they can fail. Every status that was ever written is read back from a watch and held against what was
 true: none may be false for longer than the bound, and no model that serves is ever called `Available=False`.
