@@ -199,12 +199,14 @@ class Reconciler:
     async def _get_model(self, key: Key) -> Object | None:
         """As the watch told it. Each write carries its uid, so one that is gone by now is not written to.
 
-        Where its Deployment is not there the API server is asked: a model whose deletion its watch has not
-        told of loses its children first, and must not get them again and again.
+        Where it had a Deployment that is not there the API server is asked: a model whose deletion its watch
+        has not told of loses its children first, and must not get them again and again.
         """
         known = self.store.get(KIND, key.namespace, key.name)
-        if known is not None and self.store.has("Deployment", key.namespace, key.name):
-            return known
+        if known is not None:
+            was_applied = bool(fields.text(known, "status", "updateRevision"))
+            if not was_applied or self.store.has("Deployment", key.namespace, key.name):
+                return known
         try:
             found = await self.client.get(VLLM_MODELS, key.namespace, key.name)
         except ApiError as error:
