@@ -13,6 +13,8 @@ _WHOLE, _REST, _VALUE = 0.7, 0.8, 0.6
 _STEM: Final = 4
 #: Letters that tell a word of which they are the beginning.
 _SHORTEST: Final = 3
+#: From this many letters on, one wrong letter makes no other name.
+_LONG: Final = 6
 #: Short forms that people write, and vLLM's words for them.
 _ALIASES: Final = {
     "fp16": "float16",
@@ -42,6 +44,8 @@ def nearest(name: str, names: Iterable[str]) -> str | None:
         return wanted
     if len(shortened := [candidate for candidate in known if _shortens(wanted, candidate)]) == 1:
         return shortened[0]
+    if len(slips := [candidate for candidate in known if _is_slip(wanted, candidate)]) == 1:
+        return slips[0]
     near = get_close_matches(wanted[:100], known, n=5, cutoff=_WHOLE)
     return next((candidate for candidate in near if _is_meant(wanted, candidate)), None)
 
@@ -65,6 +69,16 @@ def _shortens(wanted: str, candidate: str) -> bool:
         word == full or (len(word) >= _SHORTEST and full.startswith(word))
         for word, full in zip(ours, theirs, strict=True)
     )
+
+
+def _is_slip(wanted: str, candidate: str) -> bool:
+    """One letter more, less, or another one, or two neighbours changed, in a name that is long enough."""
+    if min(len(wanted), len(candidate)) < _LONG or abs(len(wanted) - len(candidate)) > 1:
+        return False
+    same = len(list(takewhile(lambda pair: pair[0] == pair[1], zip(wanted, candidate, strict=False))))
+    ours, theirs = wanted[same:], candidate[same:]
+    changed = len(ours) > 1 and ours[:2] == theirs[:2][::-1] and ours[2:] == theirs[2:]
+    return changed or ours[1:] == theirs[1:] or ours == theirs[1:] or ours[1:] == theirs
 
 
 def _is_meant(wanted: str, candidate: str) -> bool:
