@@ -117,7 +117,7 @@ def test_default_settings() -> None:
         "ALLOW_PICKLED_WEIGHTS": "false",
         "HUB_ENDPOINT": "",
         "WORKERS": "4",
-        "RESYNC_SECONDS": "600",
+        "RESYNC_SECONDS": "3600",
         "REQUEST_TIMEOUT_SECONDS": "10",
         "PROBE_CONCURRENCY": "16",
         "REVISION_HISTORY_LIMIT": "2",
