@@ -106,7 +106,7 @@ def test_it_answers_from_the_start_and_combines_what_all_say(container: Containe
     assert ask(container) == (503, {"ready": False, "reason": "tritonserver is loading the model"})
     (container.folder / "load").touch()
     wait_for(lambda: ask(container) == (200, {"ready": True}), "it is ready")
-    assert container.until("asked").read_text() == "/v2/models/m/ready"
+    wait_for(lambda: container.until("asked").read_text() == "/v2/models/m/ready", "the model is asked for")
     assert ask(container, "/")[0] == ask(container, "/ready/x")[0] == 404
 
     say(container, "status", "400")
