@@ -204,20 +204,27 @@ def _crash(pod: Object) -> Cause | None:
         ended = fields.mapping(status, "lastState", "terminated")
     if not ended:
         return None
-    reason, excerpt, remedy = _last_words(ended)
+    words = _words(ended)
+    reason, excerpt, remedy = _last_words(ended, words)
     final = reason in SPEC_CURABLE and crashes(pod) >= _FINAL_CRASHES
-    return Cause(reason, excerpt, remedy, final, _is_inferred(ended))
+    # Known only by its place in the output: it looks like a refusal of the spec.
+    inferred = fields.value(words, "inferred") is True
+    return Cause(reason, excerpt, remedy, final, inferred)
 
 
-def _last_words(ended: Mapping[str, Any]) -> tuple[Reason, str, str]:
+def _words(ended: Mapping[str, Any]) -> Any:
+    """What the entry point wrote into the termination message, None where that is something else."""
+    try:
+        return json.loads(text(ended, "message"))
+    except (ValueError, RecursionError):
+        return None
+
+
+def _last_words(ended: Mapping[str, Any], words: Any) -> tuple[Reason, str, str]:
     """Reason, excerpt and remedy of a container that ended: killed first, then what the entry point wrote."""
     code, said = fields.number(ended, "exitCode"), text(ended, "message")
     if ended.get("reason") == "OOMKilled":
         return Reason.HOST_OUT_OF_MEMORY, f"OOMKilled, exit code {code}", ""
-    try:
-        words = json.loads(said)
-    except (ValueError, RecursionError):
-        words = None
     if text(words, "reason") in Reason.__members__.values():
         excerpt = text(words, "detail") or _first_line(text(words, "excerpt"))
         return Reason(text(words, "reason")), one_line(excerpt), one_line(text(words, "remedy"))
@@ -225,15 +232,6 @@ def _last_words(ended: Mapping[str, Any]) -> tuple[Reason, str, str]:
         return Reason.PROBE_KILLED, f"exit code {code}", ""
     last = said.strip().splitlines()[-1] if said.strip() else ""
     return Reason.CONTAINER_CRASHED, one_line(last) or f"exit code {code}", ""
-
-
-def _is_inferred(ended: Mapping[str, Any]) -> bool:
-    """Whether the entry point knows the text only by its place: it looks like a refusal of the spec."""
-    try:
-        words = json.loads(str(ended.get("message") or ""))
-    except (ValueError, RecursionError):
-        return False
-    return isinstance(words, dict) and words.get("inferred") is True
 
 
 def _first_line(said: str) -> str:

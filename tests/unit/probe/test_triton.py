@@ -10,6 +10,7 @@ import pytest
 
 from operatorkit.waiting import wait_for
 from tritonstandin import PORT, TritonStandIn
+from unit.probe.targets import TARGET
 from vllm_operator.observed.state import BackendInfo, ProbeVerdict
 from vllm_operator.observed.target import ProbeTarget
 from vllm_operator.probe import triton
@@ -31,20 +32,7 @@ def _short_deadline(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def target(address: str) -> ProbeTarget:
-    return ProbeTarget(
-        pod_uid="pod",
-        pod_name="llama-1",
-        address=address,
-        model_name="llama",
-        kind="auto",
-        prompt="Hello",
-        max_tokens=1,
-        expect_contains=None,
-        embed_input="Hello",
-        period_seconds=10,
-        timeout_seconds=0.5,
-        failure_threshold=3,
-    )
+    return replace(TARGET, address=address, timeout_seconds=0.5)
 
 
 async def test_a_served_inference_brings_the_backends_account_with_it(server: TritonStandIn) -> None:
