@@ -1,7 +1,6 @@
 """One kind of children in one namespace, listed and then watched into the store, whatever goes wrong."""
 
 import asyncio
-import random
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
@@ -12,6 +11,7 @@ from vllm_operator.kube.client import KubeClient
 from vllm_operator.kube.errors import ApiError
 from vllm_operator.kube.listing import pages
 from vllm_operator.kube.resources import Resource, describe
+from vllm_operator.kube.retry import seconds_until_rewatch
 from vllm_operator.kube.watch import Event, watch
 from vllm_operator.observed.store import Key, ObservedStore
 from vllm_operator.telemetry import lateness, logs, metrics
@@ -19,8 +19,6 @@ from vllm_operator.telemetry.progress import Heartbeat
 
 _log = logs.get("informer")
 
-_BACKOFF_FIRST: Final = 0.5
-_BACKOFF_LAST: Final = 15.0
 #: A sick server is not asked for whole lists at once: that often the watch is tried again from where it was.
 _REWATCHES: Final = 3
 #: A watch that ends sooner, without an event, was no success.
@@ -147,5 +145,4 @@ class Informer:
 
     def _back_off(self) -> float:
         self._failures += 1
-        delay = min(_BACKOFF_FIRST * 2.0 ** min(self._failures - 1, 10), _BACKOFF_LAST)
-        return delay * random.uniform(0.5, 1.0)  # noqa: S311 - spreads load
+        return seconds_until_rewatch(self._failures)

@@ -15,6 +15,8 @@ _UNAVAILABLE = 503
 _UNSAID_SECONDS = 1.0
 #: A server that says "at once" to everybody would be asked in a tight loop.
 _LEAST_SECONDS = 0.1
+_REWATCH_FIRST_SECONDS = 0.5
+_REWATCH_LAST_SECONDS = 15.0
 
 
 def asked_wait(headers: Mapping[str, str], details: Mapping[str, Any]) -> float | None:
@@ -43,3 +45,9 @@ def seconds_until_retry(status: int, asked: float | None, *, is_read: bool) -> f
         return None
     wait = max(_UNSAID_SECONDS if asked is None else asked, _LEAST_SECONDS)
     return wait * random.uniform(1.0, 1.25)  # noqa: S311 - all who were refused at once come back spread
+
+
+def seconds_until_rewatch(failures: int) -> float:
+    """Seconds until a list or watch that failed `failures` times in a row, 1 or more, begins anew."""
+    delay = min(_REWATCH_FIRST_SECONDS * 2.0 ** min(failures - 1, 10), _REWATCH_LAST_SECONDS)
+    return delay * random.uniform(0.5, 1.0)  # noqa: S311 - spreads load

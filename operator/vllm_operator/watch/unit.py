@@ -1,7 +1,6 @@
 """kopf for the VLLMModels of one namespace, or of the whole cluster. It fails, and starts anew, by itself."""
 
 import asyncio
-import random
 from collections.abc import Awaitable, Callable, Collection
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -12,6 +11,7 @@ from yarl import URL
 from vllm_operator.kube.client import KubeClient
 from vllm_operator.kube.errors import ApiError
 from vllm_operator.kube.resources import VLLM_MODELS
+from vllm_operator.kube.retry import seconds_until_rewatch
 from vllm_operator.observed.store import Key, ObservedStore
 from vllm_operator.telemetry import logs, metrics
 from vllm_operator.telemetry.progress import Heartbeat
@@ -20,8 +20,6 @@ from vllm_operator.watch.session import session
 
 _log = logs.get("watch")
 
-_BACKOFF_FIRST: Final = 0.5
-_BACKOFF_LAST: Final = 15.0
 #: A unit that ran for longer than this starts anew at once.
 _LONG_SECONDS: Final = 60.0
 #: kopf's own watchers take 2 s to end, and 10 s where they hang.
@@ -74,8 +72,7 @@ class Unit:
                                namespace=self.namespace)  # fmt: skip
             ran = asyncio.get_running_loop().time() - began
             failures = 1 if ran > _LONG_SECONDS else failures + 1
-            delay = min(_BACKOFF_FIRST * 2.0 ** min(failures - 1, 10), _BACKOFF_LAST)
-            delay = max(delay * random.uniform(0.5, 1.0), retry_after)  # noqa: S311 - spreads load
+            delay = max(seconds_until_rewatch(failures), retry_after)
             metrics.WATCH_FAILURES.labels(VLLM_MODELS.kind, self.namespace or "").inc()
             _log.warning("watch of VLLMModels ended, starting it anew", namespace=self.namespace,
                          problem=problem, next_in_seconds=round(delay, 1))  # fmt: skip
